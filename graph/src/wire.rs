@@ -1,0 +1,8 @@
+//! How the graph travels: snapshots, deltas and metric frames as bytes, and the names of the keys and channels.
+
+/// FNV-1a, 64 bits: stable across versions and machines.
+pub fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+}
