@@ -1,1 +1,24 @@
-//! api
+//! Answers questions about the mesh: a replica of the graph behind gRPC and JSON over HTTP.
+//!
+//! ```text
+//! feed ─► Replica ─► View (graph, numbers, index, encoded answers) ─┬─► grpc   GetMeshGraph, GetCallGraph
+//!            │                                                      └─► http   /v1/graph, /v1/callgraph
+//!            └────► ring of changes ─► grpc WatchMeshGraph
+//! ```
+//!
+//! Start at [`Api`]: bind, then serve from any [`linkerd_mcp_graph::feed::Subscription`].
+
+mod answer;
+pub mod args;
+mod encode;
+pub mod feed;
+mod grpc;
+mod http;
+pub mod metrics;
+pub mod replica;
+mod serve;
+pub mod view;
+
+/// The graph's values, under the name that this crate's modules use.
+pub use linkerd_mcp_graph as graph;
+pub use serve::{Api, BindError, Config, ServeError};

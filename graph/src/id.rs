@@ -428,8 +428,9 @@ pub mod as_text {
     }
 }
 
-/// Namespace and name of the ServiceAccount in a mesh identity of Linkerd's own form,
-/// `<sa>.<ns>.serviceaccount.identity.<linkerd-ns>.<trust-domain>`. ServiceAccount names may contain dots and
+/// Namespace and name of the ServiceAccount in a mesh identity of Linkerd's own form.
+///
+/// The form is `<sa>.<ns>.serviceaccount.identity.<linkerd-ns>.<trust-domain>`. ServiceAccount names may contain dots and
 /// namespaces may not, so the split is at the last dot before the suffix. SPIFFE ids have none.
 pub fn service_account(identity: &str) -> Option<(&str, &str)> {
     let (subject, _) = identity.split_once(".serviceaccount.identity.")?;

@@ -10,12 +10,22 @@
 //! [`model`] for what the graph is, at [`index`] for how it is kept up to date, at [`traffic`] for how proxy metrics
 //! become edges, and at [`feed`] for how it reaches the replicas.
 
+pub mod assemble;
 pub mod delta;
 pub mod fact;
+pub mod facts;
 pub mod feed;
 pub mod id;
+pub mod index;
 pub mod kind;
 pub mod metrics;
 pub mod model;
+pub mod policy;
+pub mod promql;
+pub mod query;
 pub mod status;
+pub mod traffic;
 pub mod wire;
+
+#[cfg(test)]
+mod tests;

@@ -48,8 +48,7 @@ pub struct EdgeMetrics {
     pub mtls_share: Option<f64>,
     /// Retries per second, beyond `rps`.
     pub retries: Option<f64>,
-    /// Requests per second answered 404 by the server's proxy because no route matched. Counted per server, so it
-    /// may stem from other clients of the same server.
+    /// Requests per second answered 404 by the server's proxy because no route matched.
     pub unrouted: Option<f64>,
     /// When traffic was last seen, in milliseconds since the Unix epoch.
     pub last_seen_ms: Option<i64>,

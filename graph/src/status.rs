@@ -57,6 +57,10 @@ pub struct MetricsStatus {
     /// How many meshed pods Prometheus has no series of.
     #[serde(default)]
     pub unscraped_count: u32,
+    /// How many scraped pods carry labels that name another workload than Kubernetes does: a pod label overwrote the
+    /// scraper's. Edges from and to them may bear the wrong name.
+    #[serde(default)]
+    pub mislabelled_count: u32,
 }
 
 impl Default for MetricsStatus {
@@ -69,6 +73,7 @@ impl Default for MetricsStatus {
             window_reason: String::new(),
             unscraped: Vec::new(),
             unscraped_count: 0,
+            mislabelled_count: 0,
         }
     }
 }

@@ -7,6 +7,7 @@
     missing_docs,
     unreachable_pub,
     clippy::all,
+    clippy::too_long_first_doc_paragraph,
     reason = "generated from the .proto files, which carry the comments"
 )]
 pub mod v1 {

@@ -37,6 +37,12 @@ pub struct MetricsFreshness {
     /// Why the window is wider than asked for; empty when it is not.
     #[prost(string, tag = "5")]
     pub window_reason: ::prost::alloc::string::String,
+    /// Meshed pods that Prometheus has no series of, at most 20 of them as `namespace/pod`.
+    #[prost(string, repeated, tag = "6")]
+    pub unscraped: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// How many meshed pods Prometheus has no series of.
+    #[prost(uint32, tag = "7")]
+    pub unscraped_count: u32,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct TopologyFreshness {
@@ -96,6 +102,10 @@ pub struct Service {
     /// Cluster addresses (ClusterIPs).
     #[prost(string, repeated, tag = "9")]
     pub cluster_ips: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The sum over its edges when the answer was made; absent when no number is known. Not part of deltas: a watcher
+    /// sums the edges it has.
+    #[prost(message, optional, tag = "10")]
+    pub inbound: ::core::option::Option<NodeMetrics>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ServicePort {
@@ -152,6 +162,23 @@ pub struct Workload {
     /// The inbound policy where no Server selects the port; empty when it is the cluster's default.
     #[prost(string, tag = "15")]
     pub default_inbound_policy: ::prost::alloc::string::String,
+    /// As in Service. Absent when other workloads may have answered some of the calls.
+    #[prost(message, optional, tag = "16")]
+    pub inbound: ::core::option::Option<NodeMetrics>,
+    #[prost(message, optional, tag = "17")]
+    pub outbound: ::core::option::Option<NodeMetrics>,
+}
+/// The numbers of a node's edges in one. A number that is not known is absent, never zero.
+#[derive(Clone, Copy, PartialEq, ::prost::Message)]
+pub struct NodeMetrics {
+    /// Calls per second.
+    #[prost(double, optional, tag = "1")]
+    pub rps: ::core::option::Option<f64>,
+    /// Success rate, 0 to 1, weighted by calls per second.
+    #[prost(double, optional, tag = "2")]
+    pub success_rate: ::core::option::Option<f64>,
+    #[prost(double, optional, tag = "3")]
+    pub denied_per_s: ::core::option::Option<f64>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct WorkloadPort {
@@ -201,7 +228,7 @@ pub struct Edge {
     pub client_identity: ::prost::alloc::string::String,
     #[prost(string, repeated, tag = "11")]
     pub server_identities: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// Where the requests really went: workloads, or Services when a route splits them.
+    /// Where the requests really went: the workloads that answered, and the Services when a route splits them.
     #[prost(string, repeated, tag = "12")]
     pub backends: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     /// Which proxy saw it: the client's, or only the server's.
@@ -257,7 +284,7 @@ pub struct EdgeMetrics {
     /// The authorizations that let calls in, as `kind/name` or the default policy's name.
     #[prost(string, repeated, tag = "15")]
     pub authorized_by: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// Per second, answered 404 by the server's proxy because no route matched (per server, not per client).
+    /// Per second, answered 404 by the server's proxy because no route matched.
     #[prost(double, optional, tag = "16")]
     pub unrouted_per_s: ::core::option::Option<f64>,
 }
@@ -425,6 +452,9 @@ pub struct GetCallGraphResponse {
     pub edges: ::prost::alloc::vec::Vec<CallGraphEdge>,
     #[prost(message, optional, tag = "3")]
     pub graph: ::core::option::Option<MeshGraph>,
+    /// True when there were more edges than one answer carries; ask with a smaller depth.
+    #[prost(bool, tag = "4")]
+    pub truncated: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CallGraphEdge {

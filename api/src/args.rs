@@ -1,0 +1,153 @@
+//! Flags of `linkerd-mcp-api`, and the wiring they ask for.
+
+use crate::{
+    Api, Config,
+    feed::redis::{FeedMetrics, RedisServer, RedisSubscription, SubscribeOptions},
+};
+use anyhow::Context as _;
+use clap::{Parser, ValueEnum};
+use prometheus_client::registry::Registry;
+use std::{io::IsTerminal as _, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// Answers questions about the mesh from the graph that the controller publishes through Redis.
+#[derive(Debug, Parser)]
+#[command(name = "linkerd-mcp-api", version)]
+pub struct Args {
+    /// Redis or Valkey, as in redis://user:password@host:6379 or rediss:// for TLS
+    #[arg(long, env = "LINKERD_MCP_REDIS_URL", hide_env_values = true, value_name = "URL")]
+    pub redis_url: String,
+
+    /// PEM file with the CA of Redis' certificate, instead of the system's
+    #[arg(long, env = "LINKERD_MCP_REDIS_CA_FILE", value_name = "FILE")]
+    pub redis_ca_file: Option<PathBuf>,
+
+    /// What stands before every key and channel in Redis, as the controller has it
+    #[arg(long, env = "LINKERD_MCP_REDIS_PREFIX", default_value = "", value_name = "PREFIX")]
+    pub redis_prefix: String,
+
+    /// Address for gRPC and JSON, a loopback address; port 0 picks one
+    #[arg(long, env = "LINKERD_MCP_LISTEN", default_value = "127.0.0.1:8086", value_name = "ADDR:PORT")]
+    pub listen: SocketAddr,
+
+    /// Address for metrics and probes; port 0 picks one
+    #[arg(
+        long,
+        env = "LINKERD_MCP_ADMIN_LISTEN",
+        default_value = "127.0.0.1:9995",
+        value_name = "ADDR:PORT"
+    )]
+    pub admin_listen: SocketAddr,
+
+    /// Seconds that requests under way may take after SIGTERM
+    #[arg(long, default_value_t = 5, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=300))]
+    pub drain_seconds: u64,
+
+    /// How log lines look
+    #[arg(long, env = "LINKERD_MCP_LOG_FORMAT", value_enum, default_value_t = LogFormat::Plain)]
+    pub log_format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Plain,
+    /// One JSON object a line.
+    Json,
+}
+
+// === impl LogFormat ===
+
+impl LogFormat {
+    /// Starts logging to stderr, filtered by `LINKERD_MCP_LOG`.
+    pub fn start(self) {
+        let filter = EnvFilter::try_from_env("LINKERD_MCP_LOG")
+            .unwrap_or_else(|_| EnvFilter::new("warn,linkerd_mcp_api=info"));
+        let builder = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_ansi(std::io::stderr().is_terminal())
+            .with_writer(std::io::stderr);
+        match self {
+            Self::Plain => builder.init(),
+            Self::Json => builder.json().init(),
+        }
+    }
+}
+
+// === impl Args ===
+
+impl Args {
+    /// Serves until SIGTERM or Ctrl-C.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot start, or can go on no longer.
+    pub fn run(self) -> anyhow::Result<()> {
+        self.log_format.start();
+        // Fails when somebody else in this process has chosen already, and then that choice stands.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .context("cannot start the runtime")?
+            .block_on(self.serve())
+    }
+
+    async fn serve(self) -> anyhow::Result<()> {
+        let Self {
+            redis_url,
+            redis_ca_file,
+            redis_prefix,
+            listen,
+            admin_listen,
+            drain_seconds,
+            log_format: _,
+        } = self;
+        let mut server = RedisServer::new(redis_url);
+        if let Some(file) = redis_ca_file {
+            let pem = tokio::fs::read(&file).await;
+            server.ca_pem = Some(pem.with_context(|| format!("cannot read {}", file.display()))?);
+        }
+        let options = SubscribeOptions { prefix: redis_prefix, ..SubscribeOptions::new(server) };
+        let mut registry = Registry::default();
+        let feed_metrics = FeedMetrics::default();
+        feed_metrics.register(&mut registry);
+        let subscription = RedisSubscription::new(options, feed_metrics)?;
+
+        let drain = Duration::from_secs(drain_seconds);
+        let config = Config { listen, admin_listen: Some(admin_listen), drain, ..Config::default() };
+        let api = Api::bind(config, &mut registry).await?;
+        tracing::info!(address = %api.local_addr(), "serving gRPC and JSON");
+        if let Some(address) = api.admin_addr() {
+            tracing::info!(%address, "serving metrics and probes");
+        }
+        let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+        let shutdown = async move {
+            tokio::select! {
+                _ = terminate.recv() => tracing::info!("got SIGTERM"),
+                _ = tokio::signal::ctrl_c() => tracing::info!("got Ctrl-C"),
+            }
+        };
+        api.serve(subscription, Arc::new(registry), shutdown).await?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_flags_are_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn without_redis_it_says_which_flag_is_missing() {
+        let error = Args::try_parse_from(["linkerd-mcp-api"]).unwrap_err().to_string();
+        assert!(error.contains("--redis-url <URL>"), "{error}");
+    }
+}

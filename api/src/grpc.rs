@@ -1,0 +1,114 @@
+//! gRPC `mcp.v1.MeshContext`, written by hand where tonic's generated server would cost a copy per call.
+//!
+//! A generated handler returns a message, which tonic encodes, prefixes and copies for every caller. Here a handler
+//! returns bytes: most of them are made once per revision and shared, and a gRPC message is a five-byte prefix and
+//! its bytes ([`crate::encode::message`]). Clients see no difference. Health and reflection are tonic's own.
+
+use crate::{
+    answer::{Fault, Refusal},
+    metrics::{ApiMetrics, Method},
+    replica::Replica,
+};
+use body::{Reply, read_request};
+use futures::future::BoxFuture;
+use http::{Request, Response};
+use std::{
+    convert::Infallible,
+    task::{Context, Poll},
+    time::Duration,
+};
+use tokio::time::Instant;
+use tonic::{Status, body::Body};
+
+mod body;
+mod graph;
+mod watch;
+
+/// The service. Cloning shares the replica.
+#[derive(Debug, Clone)]
+pub(crate) struct MeshContext {
+    pub(crate) replica: Replica,
+    pub(crate) metrics: ApiMetrics,
+    /// A watcher hears at least this often.
+    pub(crate) bookmarks: Duration,
+}
+
+pub(crate) const NAME: &str = "mcp.v1.MeshContext";
+
+impl MeshContext {
+    async fn answer(&self, request: Request<Body>) -> Response<Body> {
+        let started = Instant::now();
+        let name = request.uri().path().rsplit('/').next().unwrap_or_default();
+        let (method, reply) = match name {
+            "GetMeshGraph" => (Method::GetMeshGraph, self.get_mesh_graph(request).await),
+            "GetCallGraph" => (Method::GetCallGraph, self.get_call_graph(request).await),
+            "WatchMeshGraph" => (Method::WatchMeshGraph, self.watch_mesh_graph(request).await),
+            _ => {
+                let unknown = format!("{NAME} has no method `{name}`; reflection lists what there is");
+                return Status::unimplemented(unknown).into_http();
+            }
+        };
+        let code = reply.as_ref().err().map_or("Ok", |status| code_name(status.code()));
+        self.metrics.answered(method, code, started.elapsed());
+        match reply {
+            Ok(reply) => reply.into_response(),
+            Err(status) => status.into_http(),
+        }
+    }
+
+    async fn get_mesh_graph(&self, request: Request<Body>) -> Result<Reply, Status> {
+        graph::get_mesh_graph(self, read_request(request).await?).await
+    }
+
+    async fn get_call_graph(&self, request: Request<Body>) -> Result<Reply, Status> {
+        graph::get_call_graph(self, &read_request(request).await?)
+    }
+
+    async fn watch_mesh_graph(&self, request: Request<Body>) -> Result<Reply, Status> {
+        watch::watch_mesh_graph(self, read_request(request).await?)
+    }
+}
+
+impl tower::Service<Request<Body>> for MeshContext {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let service = self.clone();
+        Box::pin(async move { Ok(service.answer(request).await) })
+    }
+}
+
+impl tonic::server::NamedService for MeshContext {
+    const NAME: &'static str = NAME;
+}
+
+impl From<Refusal> for Status {
+    fn from(refusal: Refusal) -> Self {
+        let message = refusal.to_string();
+        match refusal.fault() {
+            Fault::Unavailable => Self::unavailable(message),
+            Fault::NotFound => Self::not_found(message),
+            Fault::Invalid => Self::invalid_argument(message),
+            Fault::TooLarge => Self::resource_exhausted(message),
+        }
+    }
+}
+
+/// The codes that handlers here return, as labels.
+fn code_name(code: tonic::Code) -> &'static str {
+    match code {
+        tonic::Code::Ok => "Ok",
+        tonic::Code::InvalidArgument => "InvalidArgument",
+        tonic::Code::NotFound => "NotFound",
+        tonic::Code::Unavailable => "Unavailable",
+        tonic::Code::ResourceExhausted => "ResourceExhausted",
+        tonic::Code::Unimplemented => "Unimplemented",
+        _ => "Other",
+    }
+}

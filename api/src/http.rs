@@ -1,0 +1,280 @@
+//! The same answers as JSON over HTTP, for curl and scripts, on the port that speaks gRPC too.
+
+use crate::{
+    answer::{self, BOTH, CALLEES, CALLERS, CallGraphQuestion, Fault, GraphQuestion, Refusal},
+    encode::{Detail, json},
+    metrics::{ApiMetrics, Method},
+    replica::Replica,
+    view::{Format, View},
+};
+use axum::{
+    Router,
+    body::Body,
+    extract::{Query, State, rejection::QueryRejection},
+    response::IntoResponse,
+    routing::get,
+};
+use bytes::Bytes;
+use futures::stream;
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use linkerd_mcp_graph::query::walk::{Direction, Hop};
+use serde::Deserialize;
+use serde_json::json;
+use std::convert::Infallible;
+use tokio::time::Instant;
+
+pub(crate) mod admin;
+pub(crate) mod host;
+
+/// What handlers need. Cloning shares it.
+#[derive(Debug, Clone)]
+pub(crate) struct Json {
+    pub(crate) replica: Replica,
+    pub(crate) metrics: ApiMetrics,
+    /// Tells this process from others in ETags: revisions are counted per process.
+    pub(crate) boot: u32,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct GraphParameters {
+    namespace: String,
+    view: DetailName,
+    from: String,
+    to: String,
+}
+
+impl Default for GraphParameters {
+    fn default() -> Self {
+        Self { namespace: String::new(), view: DetailName::Full, from: String::new(), to: String::new() }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct CallGraphParameters {
+    root: String,
+    namespace: String,
+    depth: u32,
+    direction: DirectionName,
+}
+
+impl Default for CallGraphParameters {
+    fn default() -> Self {
+        let (root, namespace) = (String::new(), String::new());
+        Self { root, namespace, depth: 1, direction: DirectionName::Both }
+    }
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum DetailName {
+    Full,
+    Summary,
+    Edges,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum DirectionName {
+    Both,
+    Callers,
+    Callees,
+}
+
+/// A refusal with its status: what went wrong and what to do.
+#[derive(Debug)]
+pub(crate) struct Problem {
+    pub(crate) status: StatusCode,
+    pub(crate) error: String,
+    pub(crate) hint: String,
+}
+
+const WHAT_THERE_IS: &str = "GET /v1/graph?namespace=&view=full|summary|edges&from=&to= or \
+                             GET /v1/callgraph?root=&depth=&direction=both|callers|callees&namespace=";
+
+/// The JSON routes, behind the check of the Host header.
+pub(crate) fn routes(state: Json, hosts: host::Hosts) -> Router {
+    Router::new()
+        .route("/v1/graph", get(graph))
+        .route("/v1/callgraph", get(callgraph))
+        .method_not_allowed_fallback(not_allowed)
+        .with_state(state)
+        .layer(axum::middleware::from_fn_with_state(hosts, host::check))
+}
+
+/// For every path that is none of ours, in the language of whoever asks.
+pub(crate) async fn not_found(request: axum::extract::Request) -> Response<Body> {
+    let is_grpc = request.headers().get(header::CONTENT_TYPE);
+    if is_grpc.is_some_and(|it| it.as_bytes().starts_with(b"application/grpc")) {
+        let path = request.uri().path();
+        let status = tonic::Status::unimplemented(format!("nothing here answers `{path}`"));
+        return status.into_http();
+    }
+    let error = format!("there is nothing at `{}`", request.uri().path());
+    Problem { status: StatusCode::NOT_FOUND, error, hint: WHAT_THERE_IS.to_owned() }.into_response()
+}
+
+async fn not_allowed() -> Problem {
+    let error = "only GET is understood here".to_owned();
+    Problem { status: StatusCode::METHOD_NOT_ALLOWED, error, hint: WHAT_THERE_IS.to_owned() }
+}
+
+async fn graph(
+    State(state): State<Json>,
+    headers: HeaderMap,
+    parameters: Result<Query<GraphParameters>, QueryRejection>,
+) -> Result<Response<Body>, Problem> {
+    let started = Instant::now();
+    let answer = graph_answer(&state, &headers, parameters).await;
+    state.metrics.answered(Method::HttpGraph, code(&answer), started.elapsed());
+    answer
+}
+
+async fn graph_answer(
+    state: &Json,
+    headers: &HeaderMap,
+    parameters: Result<Query<GraphParameters>, QueryRejection>,
+) -> Result<Response<Body>, Problem> {
+    let Query(GraphParameters { namespace, view: detail, from, to }) = parameters?;
+    let view = state.replica.view().ok_or(Refusal::NotReady)?;
+    let tag = state.tag(&view);
+    if matches(headers, &tag) {
+        return Ok(not_modified(&tag));
+    }
+    let detail = match detail {
+        DetailName::Full => Detail::Full,
+        DetailName::Summary => Detail::Summary,
+        DetailName::Edges => Detail::Edges,
+    };
+    let question = GraphQuestion { namespace, from, to, detail };
+    let body = answer::graph(&view, &question, Format::Json, &state.metrics).await?;
+    Ok(answer(json::pieces("", body, &state.replica.freshness(&view)), &tag))
+}
+
+async fn callgraph(
+    State(state): State<Json>,
+    headers: HeaderMap,
+    parameters: Result<Query<CallGraphParameters>, QueryRejection>,
+) -> Result<Response<Body>, Problem> {
+    let started = Instant::now();
+    let answer = callgraph_answer(&state, &headers, parameters);
+    state.metrics.answered(Method::HttpCallGraph, code(&answer), started.elapsed());
+    answer
+}
+
+fn callgraph_answer(
+    state: &Json,
+    headers: &HeaderMap,
+    parameters: Result<Query<CallGraphParameters>, QueryRejection>,
+) -> Result<Response<Body>, Problem> {
+    let Query(CallGraphParameters { root, namespace, depth, direction }) = parameters?;
+    let view = state.replica.view().ok_or(Refusal::NotReady)?;
+    let tag = state.tag(&view);
+    if matches(headers, &tag) {
+        return Ok(not_modified(&tag));
+    }
+    let directions = match direction {
+        DirectionName::Both => BOTH,
+        DirectionName::Callers => CALLERS,
+        DirectionName::Callees => CALLEES,
+    };
+    let question = CallGraphQuestion { root, namespace, depth, directions };
+    let (root, calls, part) = answer::calls(&view, &question)?;
+    let body = view.body_of(part, Format::Json, Detail::Full, &state.metrics);
+    let hops: Vec<_> = calls.hops.iter().map(hop).collect();
+    let first = format!(
+        "\"root\":{},\"truncated\":{},\"hops\":{}",
+        json!(root.to_string()),
+        calls.truncated,
+        json!(hops)
+    );
+    Ok(answer(json::pieces(&first, body, &state.replica.freshness(&view)), &tag))
+}
+
+fn hop(hop: &Hop) -> serde_json::Value {
+    let direction = match hop.direction {
+        Direction::Callers => "callers",
+        Direction::Callees => "callees",
+    };
+    json!({"edge_id": hop.edge.as_str(), "depth": hop.depth, "direction": direction})
+}
+
+/// The pieces as they are: the large one is shared with every other answer of this revision.
+fn answer(pieces: [Bytes; 3], tag: &HeaderValue) -> Response<Body> {
+    let length: usize = pieces.iter().map(Bytes::len).sum();
+    let body = Body::from_stream(stream::iter(pieces.map(Ok::<_, Infallible>)));
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    headers.insert(header::ETAG, tag.clone());
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    response
+}
+
+fn not_modified(tag: &HeaderValue) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NOT_MODIFIED;
+    response.headers_mut().insert(header::ETAG, tag.clone());
+    response
+}
+
+fn matches(headers: &HeaderMap, tag: &HeaderValue) -> bool {
+    let wanted = tag.to_str().unwrap_or_default();
+    headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|it| it.to_str().ok()).any(|tags| {
+        tags.split(',').map(|it| it.trim().trim_start_matches("W/")).any(|it| it == wanted || it == "*")
+    })
+}
+
+fn code(answer: &Result<Response<Body>, Problem>) -> &'static str {
+    match answer {
+        Ok(response) if response.status() == StatusCode::NOT_MODIFIED => "NotModified",
+        Ok(_) => "Ok",
+        Err(problem) => match problem.status {
+            StatusCode::NOT_FOUND => "NotFound",
+            StatusCode::SERVICE_UNAVAILABLE => "Unavailable",
+            StatusCode::BAD_REQUEST => "InvalidArgument",
+            _ => "Other",
+        },
+    }
+}
+
+// === impl Json ===
+
+impl Json {
+    /// Names one revision of this process: the same tag, the same graph and numbers. How old they are is not in it.
+    fn tag(&self, view: &View) -> HeaderValue {
+        let (position, revision, boot) = (view.position, view.revision, self.boot);
+        let tag = format!("\"{}-{}-{revision}-{boot:08x}\"", position.epoch, position.seq);
+        HeaderValue::try_from(tag).expect("digits and dashes")
+    }
+}
+
+// === impl Problem ===
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let status = match refusal.fault() {
+            Fault::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Fault::NotFound => StatusCode::NOT_FOUND,
+            Fault::Invalid => StatusCode::BAD_REQUEST,
+            Fault::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        };
+        Self { status, error: refusal.to_string(), hint: refusal.hint().to_owned() }
+    }
+}
+
+impl From<QueryRejection> for Problem {
+    fn from(rejection: QueryRejection) -> Self {
+        let error = rejection.body_text();
+        Self { status: StatusCode::BAD_REQUEST, error, hint: WHAT_THERE_IS.to_owned() }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response<Body> {
+        let body = json!({"error": self.error, "hint": self.hint});
+        (self.status, axum::Json(body)).into_response()
+    }
+}

@@ -1,0 +1,267 @@
+//! The API as something to start: bind, then serve until told to stop.
+
+use crate::{
+    grpc::{self, MeshContext},
+    http::{
+        Json,
+        admin::{self, Admin},
+        host::Hosts,
+    },
+    metrics::ApiMetrics,
+    replica::{Replica, RingLimits},
+};
+use axum::Router;
+use linkerd_mcp_graph::feed::Subscription;
+use prometheus_client::registry::Registry;
+use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
+use tokio::{net::TcpListener, task::JoinSet, time::timeout};
+use tonic::{
+    service::Routes,
+    transport::server::{Server, TcpIncoming},
+};
+use tonic_health::{ServingStatus, server::HealthReporter};
+
+/// How to serve.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// gRPC and JSON. Port 0 picks one. Only loopback addresses for now: there is no caller identity yet.
+    pub listen: SocketAddr,
+    /// `/metrics` and health; none for no such listener. Port 0 picks one.
+    pub admin_listen: Option<SocketAddr>,
+    /// How long requests under way may take after the end was announced.
+    pub drain: Duration,
+    /// A watcher to whom nothing happens hears at least this often how fresh its graph is.
+    pub bookmarks: Duration,
+    /// How much of the past is kept for watchers.
+    pub ring: RingLimits,
+    /// How long an answer may take until it begins.
+    pub request_timeout: Duration,
+}
+
+/// Listeners that are bound and a replica that waits to be fed.
+#[derive(Debug)]
+pub struct Api {
+    config: Config,
+    listener: TcpListener,
+    local_addr: SocketAddr,
+    admin: Option<(TcpListener, SocketAddr)>,
+    replica: Replica,
+    metrics: ApiMetrics,
+}
+
+/// Why the API cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// The address is reachable from elsewhere.
+    #[error(
+        "refusing to listen on {0}: answers are not yet bound to who asks, so only loopback addresses such as \
+         127.0.0.1:{port} are allowed", port = .0.port()
+    )]
+    NotLoopback(SocketAddr),
+    /// The address cannot be had.
+    #[error("cannot listen on {address}; is something else using it?")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Why serving ended before it was told to.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The descriptor set that is compiled in does not decode.
+    #[error("the reflection service cannot be built")]
+    Reflection(#[source] tonic_reflection::server::Error),
+    /// The main listener failed.
+    #[error("the gRPC and HTTP server failed")]
+    Server(#[source] tonic::transport::Error),
+    /// What follows the feed ended, which only a defect makes it do.
+    #[error("following the feed ended unexpectedly")]
+    Replica(#[source] tokio::task::JoinError),
+    /// The admin listener failed.
+    #[error("the admin server failed")]
+    Admin(#[source] io::Error),
+}
+
+/// With the default of 64 KiB a reply of 100 KB waits for the client twice (209 against 129 µs on loopback).
+const WINDOW: u32 = 1 << 20;
+/// Streams of one connection: watchers of one gateway share a connection.
+const STREAMS: u32 = 1_024;
+/// Requests of one connection that are being answered at a time.
+const REQUESTS: usize = 256;
+const KEEPALIVE: Duration = Duration::from_secs(30);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+const MAX_HEADERS: u32 = 16 << 10;
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8086)),
+            admin_listen: Some(SocketAddr::from(([127, 0, 0, 1], 9995))),
+            drain: Duration::from_secs(5),
+            bookmarks: Duration::from_secs(5),
+            ring: RingLimits::default(),
+            request_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Api {
+    /// Binds the listeners and registers metrics.
+    ///
+    /// # Errors
+    ///
+    /// When the address is not loopback, or is taken.
+    pub async fn bind(config: Config, registry: &mut Registry) -> Result<Self, BindError> {
+        if !config.listen.ip().is_loopback() {
+            return Err(BindError::NotLoopback(config.listen));
+        }
+        let (listener, local_addr) = bind(config.listen).await?;
+        let admin = match config.admin_listen {
+            Some(address) => Some(bind(address).await?),
+            None => None,
+        };
+        let metrics = ApiMetrics::register(registry);
+        let replica = Replica::new(config.ring, metrics.clone());
+        Ok(Self { config, listener, local_addr, admin, replica, metrics })
+    }
+
+    /// Where gRPC and JSON are served.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// Where metrics and health are served.
+    pub fn admin_addr(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(|(_, address)| *address)
+    }
+
+    /// The replica that answers come from.
+    pub fn replica(&self) -> &Replica {
+        &self.replica
+    }
+
+    /// What the API counts.
+    pub fn metrics(&self) -> &ApiMetrics {
+        &self.metrics
+    }
+
+    /// Serves until `shutdown`, then tells watchers to leave, waits for requests under way at most [`Config::drain`],
+    /// and returns. `registry` is what `/metrics` shows: the one given to [`Api::bind`] and whatever else is in it.
+    ///
+    /// # Errors
+    ///
+    /// When a server fails on its own.
+    pub async fn serve<S: Subscription + 'static>(
+        self,
+        subscription: S,
+        registry: Arc<Registry>,
+        shutdown: impl Future<Output = ()> + Send,
+    ) -> Result<(), ServeError> {
+        let Self { config, listener, local_addr, admin, replica, metrics } = self;
+        let (health, health_service) = tonic_health::server::health_reporter();
+        let context =
+            MeshContext { replica: replica.clone(), metrics: metrics.clone(), bookmarks: config.bookmarks };
+        let json = Json { replica: replica.clone(), metrics, boot: rand::random() };
+        let hosts = Hosts { bound: local_addr.ip() };
+        let routes = Routes::from(crate::http::routes(json, hosts).fallback(crate::http::not_found))
+            .add_service(context)
+            .add_service(health_service)
+            .add_service(reflection().build_v1().map_err(ServeError::Reflection)?)
+            .add_service(reflection().build_v1alpha().map_err(ServeError::Reflection)?)
+            .prepare();
+        set_serving(&health, ServingStatus::NotServing).await;
+
+        let closing = closed(&replica);
+        let main = async {
+            let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+            let served = server(&config).add_routes(routes).serve_with_incoming_shutdown(incoming, closing);
+            served.await.map_err(ServeError::Server)
+        };
+        let admin = serve_admin(admin, Admin { replica: replica.clone(), registry }, closed(&replica));
+        let servers = async { tokio::try_join!(main, admin).map(|_| ()) };
+        tokio::pin!(servers);
+        // A task of its own: taking in a large snapshot must not hold up new connections. Dropping the set ends it.
+        let mut following = JoinSet::new();
+        let follower = replica.clone();
+        following.spawn(async move { follower.follow(subscription).await });
+        tokio::select! {
+            ended = &mut servers => return ended,
+            Some(Err(error)) = following.join_next() => return Err(ServeError::Replica(error)),
+            () = report(&replica, &health) => {}
+            () = shutdown => {}
+        }
+        tracing::info!("shutting down: telling watchers to leave and waiting for requests under way");
+        set_serving(&health, ServingStatus::NotServing).await;
+        replica.close();
+        match timeout(config.drain, servers).await {
+            Ok(ended) => ended,
+            Err(_) => {
+                tracing::warn!(waited = ?config.drain, "some requests were still under way and are cut off");
+                Ok(())
+            }
+        }
+    }
+}
+
+async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), BindError> {
+    let failed = |source| BindError::Bind { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let local = listener.local_addr().map_err(failed)?;
+    Ok((listener, local))
+}
+
+fn server(config: &Config) -> Server {
+    Server::builder()
+        .accept_http1(true)
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW)
+        .max_concurrent_streams(STREAMS)
+        .concurrency_limit_per_connection(REQUESTS)
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .http2_max_header_list_size(MAX_HEADERS)
+        .timeout(config.request_timeout)
+}
+
+async fn serve_admin(
+    admin: Option<(TcpListener, SocketAddr)>,
+    state: Admin,
+    closing: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), ServeError> {
+    let Some((listener, _)) = admin else { return Ok(()) };
+    let routes: Router = admin::routes(state);
+    axum::serve(listener, routes).with_graceful_shutdown(closing).await.map_err(ServeError::Admin)
+}
+
+/// Ends when the process is going away.
+fn closed(replica: &Replica) -> impl Future<Output = ()> + Send + 'static {
+    let mut ticks = replica.ticks();
+    async move {
+        // An error means that the replica is gone, which is an end too.
+        let _ = ticks.wait_for(|tick| tick.closing).await;
+    }
+}
+
+/// Keeps gRPC health in step with the replica: serving once there is a snapshot. Never ends.
+async fn report(replica: &Replica, health: &HealthReporter) {
+    let mut ticks = replica.ticks();
+    if ticks.wait_for(|tick| tick.revision > 0).await.is_ok() {
+        set_serving(health, ServingStatus::Serving).await;
+    }
+    std::future::pending().await
+}
+
+async fn set_serving(health: &HealthReporter, status: ServingStatus) {
+    health.set_service_status("", status).await;
+    health.set_service_status(grpc::NAME, status).await;
+}
+
+fn reflection() -> tonic_reflection::server::Builder<'static> {
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(linkerd_mcp_proto::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+}

@@ -1,0 +1,162 @@
+//! One revision of the graph and its numbers, as everybody who asks at that moment sees it.
+
+use crate::{
+    encode::{Detail, Source, json, message::framed, proto},
+    metrics::{ApiMetrics, Encoded},
+};
+use bytes::Bytes;
+use linkerd_mcp_graph::{
+    feed::Position,
+    metrics::Metrics,
+    model::Graph,
+    query::{Index, Part, Rollups},
+};
+use linkerd_mcp_proto::v1;
+use std::sync::Arc;
+use tokio::sync::OnceCell;
+
+/// One revision. Never changes; the replica replaces it.
+#[derive(Debug)]
+pub struct View {
+    /// The graph.
+    pub graph: Arc<Graph>,
+    /// The numbers of its edges.
+    pub metrics: Arc<Metrics>,
+    /// The last topology change in it.
+    pub position: Position,
+    /// When the leader made it, in milliseconds since the Unix epoch.
+    pub as_of_ms: i64,
+    /// Reverse directions of the graph's edges.
+    pub index: Index,
+    /// Counts views of this replica: two views with the same revision are the same.
+    pub revision: u64,
+    /// Counts the metric frames this replica has had.
+    pub(crate) frame: u64,
+    /// Counts the times this replica started over; changes lead from view to view only within one.
+    pub(crate) generation: u64,
+    encoded: Encodings,
+}
+
+/// What callers share, made when the first one asks.
+#[derive(Debug, Default)]
+struct Encodings {
+    protobuf: [OnceCell<Bytes>; Detail::COUNT],
+    json: [OnceCell<Bytes>; Detail::COUNT],
+    frame: OnceCell<Bytes>,
+}
+
+/// Up to this many edges a body is encoded where the request is handled (1 to 2 ms); larger ones on a thread that may
+/// block, so that other requests go on.
+const INLINE_EDGES: usize = 2_000;
+
+/// The names of a format for its bodies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    Protobuf,
+    Json,
+}
+
+impl View {
+    pub(crate) fn new(
+        graph: Arc<Graph>,
+        metrics: Arc<Metrics>,
+        position: Position,
+        as_of_ms: i64,
+        index: Index,
+    ) -> Self {
+        let encoded = Encodings::default();
+        Self { graph, metrics, position, as_of_ms, index, revision: 0, frame: 0, generation: 0, encoded }
+    }
+
+    /// The body of the whole graph, encoded at most once per revision however many callers there are.
+    pub(crate) async fn body(
+        self: &Arc<Self>,
+        format: Format,
+        detail: Detail,
+        metrics: &ApiMetrics,
+    ) -> Bytes {
+        let cell = match format {
+            Format::Protobuf => &self.encoded.protobuf[detail.index()],
+            Format::Json => &self.encoded.json[detail.index()],
+        };
+        cell.get_or_init(|| async {
+            metrics.encoded(match format {
+                Format::Protobuf => Encoded::GraphProtobuf,
+                Format::Json => Encoded::GraphJson,
+            });
+            self.aside(move |view| view.encode(Part::all(&view.graph), format, detail)).await
+        })
+        .await
+        .clone()
+    }
+
+    /// The body of a part of the graph.
+    pub(crate) fn body_of(
+        &self,
+        part: Part<'_>,
+        format: Format,
+        detail: Detail,
+        metrics: &ApiMetrics,
+    ) -> Bytes {
+        metrics.encoded(Encoded::Part);
+        self.encode(part, format, detail)
+    }
+
+    /// The numbers of all edges as one gRPC message for watchers, encoded at most once.
+    pub(crate) async fn frame(
+        self: &Arc<Self>,
+        freshness: impl FnOnce() -> v1::Freshness,
+        metrics: &ApiMetrics,
+    ) -> Bytes {
+        let cell = &self.encoded.frame;
+        cell.get_or_init(|| async {
+            metrics.encoded(Encoded::MetricFrame);
+            let freshness = freshness();
+            self.aside(move |view| {
+                let edges = proto::numbers(view.graph.edges.keys(), &view.metrics);
+                framed(&frame_message(view.position, freshness, edges))
+            })
+            .await
+        })
+        .await
+        .clone()
+    }
+
+    fn encode(&self, part: Part<'_>, format: Format, detail: Detail) -> Bytes {
+        let rollups = match detail {
+            Detail::Edges => Rollups::default(),
+            Detail::Full | Detail::Summary => part.rollups(&self.graph, &self.index, &self.metrics),
+        };
+        let source = Source { part, metrics: &self.metrics, rollups, detail };
+        match format {
+            Format::Protobuf => proto::body(&source),
+            Format::Json => json::body(&source),
+        }
+    }
+
+    async fn aside(self: &Arc<Self>, encode: impl FnOnce(&Self) -> Bytes + Send + 'static) -> Bytes {
+        if self.graph.edges.len() + self.graph.workloads.len() <= INLINE_EDGES {
+            return encode(self);
+        }
+        let view = self.clone();
+        match tokio::task::spawn_blocking(move || encode(&view)).await {
+            Ok(bytes) => bytes,
+            // The task was cancelled by the end of the runtime, or panicked; either way nobody can be answered.
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+}
+
+/// New numbers as a message to a watcher.
+pub(crate) fn frame_message(
+    position: Position,
+    freshness: v1::Freshness,
+    edges: Vec<v1::EdgeNumbers>,
+) -> v1::WatchMeshGraphResponse {
+    let frame = v1::MetricFrame {
+        position: Some(crate::encode::position(position)),
+        freshness: Some(freshness),
+        edges,
+    };
+    v1::WatchMeshGraphResponse { event: Some(v1::watch_mesh_graph_response::Event::Metrics(frame)) }
+}

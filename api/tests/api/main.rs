@@ -1,0 +1,9 @@
+//! The API over real sockets, fed by a script.
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the answer")]
+
+mod admin;
+mod fixture;
+mod graph;
+mod http;
+mod rig;
+mod watch;

@@ -1,0 +1,141 @@
+//! `linkerd-mcp serve`: controller and API in one process, against the current kubeconfig, with the feed in memory.
+
+use crate::{
+    args::Globals,
+    client::kubeconfig,
+    embedded,
+    terminal::{self, Spinner},
+};
+use anyhow::Context as _;
+use clap::Args;
+use linkerd_mcp_controller::{
+    args::{PrometheusArgs, stopped},
+    cluster, index,
+    prometheus::{self, Either, Forwarded, Found, NoMetrics, Prometheus},
+    watch,
+};
+use std::net::SocketAddr;
+use tokio::sync::mpsc;
+
+/// Arguments of `serve`.
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// Address to answer gRPC and HTTP on; port 0 picks a free one
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8086")]
+    pub(crate) listen: SocketAddr,
+
+    /// Address for metrics and probes [default: 127.0.0.1:9995, or a free port when that is taken]
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(crate) admin_listen: Option<SocketAddr>,
+
+    /// Watch only this namespace, for users who may not list the whole cluster
+    #[arg(long, value_name = "NAMESPACE")]
+    pub(crate) namespace_only: Option<String>,
+
+    /// Which Prometheus, and how to ask it.
+    #[command(flatten)]
+    pub(crate) prometheus: PrometheusArgs,
+}
+
+/// Serves until SIGTERM or Ctrl-C.
+pub(crate) async fn run(globals: &Globals, args: ServeArgs) -> anyhow::Result<()> {
+    let spinner = Spinner::start("Reading the cluster's configuration");
+    let config = kubeconfig::load(globals).await?;
+    let client = kube::Client::try_from(config).context("the kubeconfig does not lead to a usable client")?;
+    reachable(&client).await?;
+    let mut bound = embedded::bind(args.listen, args.admin_listen).await?;
+    let cluster = match cluster::read(&client, &globals.linkerd_namespace).await {
+        Ok(cluster) => cluster,
+        Err(error) => {
+            tracing::warn!(
+                error = format!("{:#}", anyhow::Error::new(error)),
+                "Linkerd's configuration is not readable; taking cluster.local for cluster and trust domain"
+            );
+            cluster::Cluster {
+                linkerd_namespace: globals.linkerd_namespace.as_str().into(),
+                ..Default::default()
+            }
+        }
+    };
+    let prometheus_metrics =
+        prometheus::Metrics::register(bound.registry().sub_registry_with_prefix("mcp_prometheus"));
+    let (source, _forwarded) = source(&client, &args.prometheus, prometheus_metrics).await?;
+    let watch_metrics = watch::Metrics::register(bound.registry().sub_registry_with_prefix("mcp_watch"));
+    let options = index::Options { cluster, poll: args.prometheus.poll.0, ..index::Options::default() };
+    let (sender, messages) = mpsc::channel(4096);
+    let watch_options =
+        watch::Options { namespace: args.namespace_only.clone(), ..watch::Options::default() };
+    let watching = tokio::spawn(watch::watch_all(client, watch_options, sender, watch_metrics));
+    let running = bound.start(options, messages, source);
+    drop(spinner);
+    terminal::say(&format!("Serving the mesh graph of this cluster on {}", running.address));
+    terminal::say(&try_next(running.address));
+    let served = running.until(stopped()).await;
+    watching.abort();
+    served
+}
+
+/// What to try next, once something serves at `address`.
+pub(crate) fn try_next(address: SocketAddr) -> String {
+    // The usual address is found without being named.
+    let named = if address.port() == crate::args::address::API_PORT {
+        String::new()
+    } else {
+        format!(" --api-addr {address}")
+    };
+    format!(
+        "Try, in another terminal:\n  linkerd-mcp graph -A{named}\n  linkerd-mcp graph -A --watch{named}\n  \
+         curl 'http://{address}/v1/graph'"
+    )
+}
+
+/// Says at once, and not in the log of twenty watches, that the API server cannot be reached.
+async fn reachable(client: &kube::Client) -> anyhow::Result<()> {
+    match client.apiserver_version().await {
+        Ok(version) => {
+            tracing::info!(version = %version.git_version, "the Kubernetes API server answers");
+            Ok(())
+        }
+        // Whoever may not ask for the version may still list and watch.
+        Err(kube::Error::Api(status)) if status.code == 403 => Ok(()),
+        Err(error) => Err(anyhow::Error::new(error).context(
+            "the Kubernetes API server cannot be asked: check the kubeconfig and that the cluster is up, or run \
+             `linkerd-mcp demo` to see a simulated mesh",
+        )),
+    }
+}
+
+/// The Prometheus that was named; else that of linkerd-viz, reached through the API server; else none.
+async fn source(
+    client: &kube::Client,
+    args: &PrometheusArgs,
+    metrics: prometheus::Metrics,
+) -> anyhow::Result<(Either<Prometheus, NoMetrics>, Option<Forwarded>)> {
+    let none = |reason: String| {
+        tracing::warn!(%reason, "there will be no numbers");
+        Ok((Either::Right(NoMetrics { reason }), None))
+    };
+    if let Some(url) = &args.prometheus_url {
+        return Ok((Either::Left(Prometheus::new(args.options(url), metrics)?), None));
+    }
+    match prometheus::find(client).await {
+        Ok(Found::External { url }) => Ok((Either::Left(Prometheus::new(args.options(url), metrics)?), None)),
+        Ok(Found::InCluster { namespace }) => {
+            match prometheus::forward(client.clone(), &namespace, "component=prometheus", 9090).await {
+                Ok(forwarded) => {
+                    let url = format!("http://{}", forwarded.address);
+                    tracing::info!(%namespace, "numbers come from the Prometheus of linkerd-viz");
+                    Ok((Either::Left(Prometheus::new(args.options(url), metrics)?), Some(forwarded)))
+                }
+                Err(error) => none(format!(
+                    "the Prometheus of linkerd-viz in namespace {namespace} cannot be reached ({:#}); give --prometheus-url",
+                    anyhow::Error::new(error)
+                )),
+            }
+        }
+        Ok(Found::Nowhere) => {
+            none("linkerd-viz is not installed here; install it or give --prometheus-url".to_owned())
+        }
+        Err(error) => none(format!("linkerd-viz could not be looked for ({error}); give --prometheus-url")),
+    }
+}

@@ -1,0 +1,153 @@
+//! An API in this process, and the command as a shell runs it.
+
+use crate::sample;
+use linkerd_mcp_proto::v1::{
+    CallGraphEdge, Delta, Edge, GetCallGraphRequest, GetCallGraphResponse, GetMeshGraphRequest,
+    GetMeshGraphResponse, Position, Resync, Snapshot, WatchMeshGraphRequest, WatchMeshGraphResponse,
+    mesh_context_server::{MeshContext, MeshContextServer},
+    watch_mesh_graph_response::Event,
+};
+use std::{
+    net::SocketAddr,
+    pin::Pin,
+    process::{Output, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{net::TcpListener, process::Command, time::timeout};
+use tokio_stream::{Stream, StreamExt, wrappers::TcpListenerStream};
+use tonic::{Request, Response, Status};
+
+/// For everything that a test waits for.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+
+/// An API that knows the sample graph.
+#[derive(Default)]
+pub(crate) struct Api {
+    /// How often the first question is answered with "not yet".
+    pub(crate) not_yet: AtomicUsize,
+    pub(crate) watches: Arc<AtomicUsize>,
+}
+
+#[tonic::async_trait]
+impl MeshContext for Api {
+    async fn get_mesh_graph(
+        &self,
+        request: Request<GetMeshGraphRequest>,
+    ) -> Result<Response<GetMeshGraphResponse>, Status> {
+        let waiting = self.not_yet.load(Ordering::SeqCst);
+        if waiting > 0 {
+            self.not_yet.store(waiting - 1, Ordering::SeqCst);
+            return Err(Status::unavailable("no snapshot has come yet"));
+        }
+        let mut graph = sample::graph();
+        match request.into_inner().namespace.as_str() {
+            "" => {}
+            "quiet" => graph.edges.clear(),
+            "emojivoto" => graph.edges.retain(|edge| edge.dst_namespace == "emojivoto"),
+            "huge" => graph.edges = huge(),
+            other => return Err(Status::not_found(format!("there is no namespace `{other}` in the graph"))),
+        }
+        Ok(Response::new(GetMeshGraphResponse { graph: Some(graph) }))
+    }
+
+    async fn get_call_graph(
+        &self,
+        request: Request<GetCallGraphRequest>,
+    ) -> Result<Response<GetCallGraphResponse>, Status> {
+        let root = request.into_inner().root;
+        if root != "shop/deployment/cart" {
+            return Err(Status::not_found(format!("there is no Service or workload `{root}` in the graph")));
+        }
+        let mut graph = sample::graph();
+        graph.edges.retain(|edge| edge.src == root);
+        let edges = graph
+            .edges
+            .iter()
+            .map(|edge| CallGraphEdge { edge_id: edge.id.clone(), depth: 1, direction: 2 })
+            .collect();
+        Ok(Response::new(GetCallGraphResponse { root, edges, graph: Some(graph), truncated: false }))
+    }
+
+    type WatchMeshGraphStream = Pin<Box<dyn Stream<Item = Result<WatchMeshGraphResponse, Status>> + Send>>;
+
+    /// The first watch tells a snapshot and breaks; the second resumes it with a change, and stays open.
+    async fn watch_mesh_graph(
+        &self,
+        request: Request<WatchMeshGraphRequest>,
+    ) -> Result<Response<Self::WatchMeshGraphStream>, Status> {
+        let respond = |event| Ok(WatchMeshGraphResponse { event: Some(event) });
+        let position = |seq| Some(Position { epoch: 3, seq });
+        match (self.watches.fetch_add(1, Ordering::SeqCst), request.into_inner().resume_from) {
+            (0, None) => {
+                let graph = Some(sample::graph());
+                let snapshot = Event::Snapshot(Snapshot { position: position(8), graph });
+                let items = vec![respond(snapshot), Err(Status::internal("going down"))];
+                Ok(Response::new(Box::pin(tokio_stream::iter(items))))
+            }
+            (1, from) if from == position(8) => {
+                let delta = Event::Delta(Delta {
+                    position: position(9),
+                    removed_edges: sample::graph().edges.into_iter().skip(1).map(|edge| edge.id).collect(),
+                    ..Delta::default()
+                });
+                let items = tokio_stream::iter([respond(delta)]).chain(tokio_stream::pending());
+                Ok(Response::new(Box::pin(items)))
+            }
+            (_, from) => {
+                let resync = Event::Resync(Resync { reason: format!("unexpected position {from:?}") });
+                Ok(Response::new(Box::pin(tokio_stream::iter([respond(resync)]))))
+            }
+        }
+    }
+}
+
+/// More output than a pipe holds.
+fn huge() -> Vec<Edge> {
+    (0..20_000)
+        .map(|at| Edge {
+            id: format!("shop/deployment/w{at}->shop/s:80"),
+            src: format!("shop/deployment/w{at}"),
+            dst: "shop/s:80".into(),
+            src_namespace: "shop".into(),
+            dst_namespace: "shop".into(),
+            ..Edge::default()
+        })
+        .collect()
+}
+
+pub(crate) async fn serve(api: Api) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    let server = tonic::transport::Server::builder()
+        .add_service(MeshContextServer::new(api))
+        .serve_with_incoming(TcpListenerStream::new(listener));
+    tokio::spawn(server);
+    address
+}
+
+/// The command without anything of this machine's environment that could lead it elsewhere.
+pub(crate) fn command(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_linkerd-mcp"));
+    command
+        .args(args)
+        .env_clear()
+        .env("HOME", "/nonexistent")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    command
+}
+
+pub(crate) async fn run(args: &[&str]) -> (i32, String, String) {
+    let Output { status, stdout, stderr } = timeout(DEADLINE, command(args).output())
+        .await
+        .expect("the command ends")
+        .expect("the command starts");
+    let text = |bytes| String::from_utf8(bytes).expect("output is text");
+    (status.code().expect("no signal ended it"), text(stdout), text(stderr))
+}

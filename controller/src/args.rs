@@ -1,0 +1,314 @@
+//! Flags of `linkerd-mcp-controller`, and the wiring they ask for.
+
+pub mod duration;
+
+use crate::{
+    admin, cluster, index,
+    lead::Leading,
+    prometheus::{self, Either, ExtraMatcher, NoMetrics, Prometheus},
+    publish::{PublishOptions, RedisPublisher, RedisServer},
+    watch,
+};
+use anyhow::Context as _;
+use clap::{Args as ClapArgs, Parser, ValueEnum};
+use duration::GoDuration;
+use prometheus_client::registry::Registry;
+use std::{io::IsTerminal as _, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use tokio::{net::TcpListener, sync::mpsc};
+use tracing_subscriber::EnvFilter;
+
+/// Watches Kubernetes, polls Prometheus and publishes the mesh graph through Redis.
+#[derive(Debug, Parser)]
+#[command(name = "linkerd-mcp-controller", version)]
+pub struct Args {
+    /// Redis or Valkey, as in redis://user:password@host:6379 or rediss:// for TLS
+    #[arg(long, env = "LINKERD_MCP_REDIS_URL", hide_env_values = true, value_name = "URL")]
+    pub redis_url: String,
+
+    /// PEM file with the CA of Redis' certificate, instead of the system's
+    #[arg(long, env = "LINKERD_MCP_REDIS_CA_FILE", value_name = "FILE")]
+    pub redis_ca_file: Option<PathBuf>,
+
+    /// What stands before every key and channel in Redis
+    #[arg(long, env = "LINKERD_MCP_REDIS_PREFIX", default_value = "", value_name = "PREFIX")]
+    pub redis_prefix: String,
+
+    /// Who this controller is, for people who look into Redis: the pod's uid
+    #[arg(long, env = "LINKERD_MCP_HOLDER", value_name = "NAME")]
+    pub holder: Option<String>,
+
+    /// How long the lead lasts without being renewed: how long the feed stands still after a crash
+    #[arg(long, default_value = "10s", value_name = "DURATION", value_parser = between(1, 300))]
+    pub lease: GoDuration,
+
+    /// Namespace of the Linkerd control plane
+    #[arg(long, env = "LINKERD_NAMESPACE", default_value = "linkerd", value_name = "NAMESPACE")]
+    pub linkerd_namespace: String,
+
+    /// Watch this namespace only
+    #[arg(long, value_name = "NAMESPACE")]
+    pub namespace_only: Option<String>,
+
+    /// Which Prometheus, and how to ask it.
+    #[command(flatten)]
+    pub prometheus: PrometheusArgs,
+
+    /// Address for metrics and probes
+    #[arg(
+        long,
+        env = "LINKERD_MCP_ADMIN_LISTEN",
+        default_value = "127.0.0.1:9996",
+        value_name = "ADDR:PORT"
+    )]
+    pub admin_listen: SocketAddr,
+
+    /// How log lines look
+    #[arg(long, env = "LINKERD_MCP_LOG_FORMAT", value_enum, default_value_t = LogFormat::Plain)]
+    pub log_format: LogFormat,
+}
+
+/// How to reach Prometheus; the same flags for the controller and for `linkerd-mcp serve`.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct PrometheusArgs {
+    /// Prometheus to ask, as in http://127.0.0.1:9090 [default: the one of linkerd-viz]
+    #[arg(long, env = "LINKERD_MCP_PROMETHEUS_URL", value_name = "URL")]
+    pub prometheus_url: Option<String>,
+
+    /// User for Prometheus' basic auth
+    #[arg(long, value_name = "USER", requires = "prometheus_password_file")]
+    pub prometheus_user: Option<String>,
+
+    /// File with the password for Prometheus' basic auth
+    #[arg(long, value_name = "FILE", requires = "prometheus_user", conflicts_with = "prometheus_token_file")]
+    pub prometheus_password_file: Option<PathBuf>,
+
+    /// File with a bearer token for Prometheus
+    #[arg(long, value_name = "FILE")]
+    pub prometheus_token_file: Option<PathBuf>,
+
+    /// File with the certificates (PEM) to verify Prometheus against, instead of the system's
+    #[arg(long, value_name = "FILE")]
+    pub prometheus_ca_file: Option<PathBuf>,
+
+    /// Label matcher to add to every query, as in cluster="east"; may be repeated
+    #[arg(long, value_name = "LABEL=\"VALUE\"")]
+    pub prometheus_matcher: Vec<ExtraMatcher>,
+
+    /// Window that rates are computed over; widened where Prometheus scrapes too seldom for it
+    #[arg(long, default_value = "30s", value_name = "DURATION", value_parser = between(5, 3600))]
+    pub window: GoDuration,
+
+    /// Time between polls of Prometheus
+    #[arg(long, default_value = "15s", value_name = "DURATION", value_parser = between(1, 3600))]
+    pub poll: GoDuration,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Plain,
+    /// One JSON object a line.
+    Json,
+}
+
+/// A duration of at least `least` and at most `most` seconds.
+fn between(least: u64, most: u64) -> impl Fn(&str) -> Result<GoDuration, String> + Clone {
+    move |text| {
+        let duration: GoDuration = text.parse().map_err(|error: duration::ParseError| error.to_string())?;
+        let allowed = Duration::from_secs(least)..=Duration::from_secs(most);
+        match allowed.contains(&duration.0) {
+            true => Ok(duration),
+            false => Err(format!("it must be between {least}s and {most}s")),
+        }
+    }
+}
+
+// === impl PrometheusArgs ===
+
+impl PrometheusArgs {
+    /// The options, for a Prometheus at `url`.
+    pub fn options(&self, url: impl Into<String>) -> prometheus::Options {
+        prometheus::Options {
+            user: self.prometheus_user.clone(),
+            password_file: self.prometheus_password_file.clone(),
+            token_file: self.prometheus_token_file.clone(),
+            ca_file: self.prometheus_ca_file.clone(),
+            matchers: self.prometheus_matcher.clone(),
+            window_s: u32::try_from(self.window.0.as_secs()).unwrap_or(u32::MAX),
+            ..prometheus::Options::new(url)
+        }
+    }
+}
+
+// === impl LogFormat ===
+
+impl LogFormat {
+    /// Starts logging to stderr, filtered by `LINKERD_MCP_LOG`.
+    pub fn start(self) {
+        let filter = EnvFilter::try_from_env("LINKERD_MCP_LOG")
+            .unwrap_or_else(|_| EnvFilter::new("warn,linkerd_mcp=info"));
+        let builder = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr)
+            .with_ansi(std::io::stderr().is_terminal());
+        match self {
+            Self::Plain => builder.init(),
+            Self::Json => builder.json().init(),
+        }
+    }
+}
+
+// === impl Args ===
+
+impl Args {
+    /// Runs until SIGTERM or Ctrl-C.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot start, or can go on no longer.
+    pub fn run(self) -> anyhow::Result<()> {
+        self.log_format.start();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .context("no threads to run on")?;
+        runtime.block_on(self.start())
+    }
+
+    async fn start(self) -> anyhow::Result<()> {
+        let Self {
+            redis_url,
+            redis_ca_file,
+            redis_prefix,
+            holder,
+            lease,
+            linkerd_namespace,
+            namespace_only,
+            prometheus,
+            admin_listen,
+            log_format: _,
+        } = self;
+        // A second installation in one process (tests) is none of our concern: the provider is there.
+        let _installed = rustls::crypto::ring::default_provider().install_default();
+        let mut registry = Registry::default();
+        let watch_metrics = watch::Metrics::register(registry.sub_registry_with_prefix("mcp_watch"));
+        let index_metrics = index::Metrics::register(registry.sub_registry_with_prefix("mcp_index"));
+        let prometheus_metrics =
+            prometheus::Metrics::register(registry.sub_registry_with_prefix("mcp_prometheus"));
+
+        let client = kube::Client::try_default()
+            .await
+            .context("no way to Kubernetes: run in a cluster, or set KUBECONFIG")?;
+        let cluster = match cluster::read(&client, &linkerd_namespace).await {
+            Ok(cluster) => cluster,
+            Err(error) => {
+                tracing::warn!(
+                    error = format!("{:#}", anyhow::Error::new(error)),
+                    "Linkerd's configuration is not readable; taking cluster.local for cluster and trust domain"
+                );
+                graph_cluster(&linkerd_namespace)
+            }
+        };
+        let source = source(&client, &cluster.cluster_domain, &prometheus, prometheus_metrics).await?;
+
+        let mut server = RedisServer::new(redis_url);
+        if let Some(path) = redis_ca_file {
+            server.ca_pem =
+                Some(std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?);
+        }
+        let holder =
+            holder.or_else(|| std::env::var("HOSTNAME").ok()).unwrap_or_else(|| "controller".to_owned());
+        let options =
+            PublishOptions { prefix: redis_prefix, lease: lease.0, ..PublishOptions::new(server, holder) };
+        let mut publisher = RedisPublisher::new(options)?;
+        if let Err(error) = publisher.check().await {
+            tracing::warn!(
+                error = format!("{:#}", anyhow::Error::new(error)),
+                "Redis is not usable yet; trying again"
+            );
+        }
+
+        let admin = TcpListener::bind(admin_listen)
+            .await
+            .with_context(|| format!("cannot listen on {admin_listen}; is something else using it?"))?;
+        let readiness = admin::not_ready();
+        let (sender, messages) = mpsc::channel(4096);
+        let watch_options = watch::Options { namespace: namespace_only, ..watch::Options::default() };
+        let options = index::Options {
+            cluster,
+            poll: prometheus.poll.0,
+            readiness: Some(readiness.clone()),
+            ..index::Options::default()
+        };
+        let watching = tokio::spawn(watch::watch_all(client, watch_options, sender, watch_metrics));
+        let serving =
+            tokio::spawn(admin::serve(admin, Arc::new(registry), readiness, std::future::pending()));
+        let (mut publisher, ended) =
+            index::run(options, messages, source, Leading::new(publisher), index_metrics, stopped()).await;
+        tracing::info!("stopping: giving up the lead");
+        if let Err(error) = publisher.release().await {
+            tracing::warn!(%error, "the lead could not be given up; it ends by itself");
+        }
+        serving.abort();
+        if ended == index::Ended::Unwatched {
+            watching.await.context("watching Kubernetes failed")?;
+            anyhow::bail!("nothing watches Kubernetes any more, so the graph would go stale");
+        }
+        watching.abort();
+        Ok(())
+    }
+}
+
+fn graph_cluster(linkerd_namespace: &str) -> crate::graph::assemble::Cluster {
+    crate::graph::assemble::Cluster { linkerd_namespace: linkerd_namespace.into(), ..Default::default() }
+}
+
+/// The Prometheus that was named, else that of linkerd-viz, else none.
+async fn source(
+    client: &kube::Client,
+    cluster_domain: &str,
+    args: &PrometheusArgs,
+    metrics: prometheus::Metrics,
+) -> anyhow::Result<Either<Prometheus, NoMetrics>> {
+    let url = match &args.prometheus_url {
+        Some(url) => Some(url.clone()),
+        None => match prometheus::find(client).await {
+            Ok(found) => found.url(cluster_domain),
+            Err(error) => {
+                tracing::warn!(
+                    error = format!("{:#}", anyhow::Error::new(error)),
+                    "could not look for linkerd-viz"
+                );
+                None
+            }
+        },
+    };
+    Ok(match url {
+        Some(url) => {
+            tracing::info!(%url, "numbers come from this Prometheus");
+            Either::Left(Prometheus::new(args.options(url), metrics)?)
+        }
+        None => {
+            let reason =
+                "no Prometheus: linkerd-viz is not installed here; install it or give --prometheus-url";
+            tracing::warn!("{reason}");
+            Either::Right(NoMetrics { reason: reason.to_owned() })
+        }
+    })
+}
+
+/// Resolves at SIGTERM or Ctrl-C.
+pub async fn stopped() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let interrupted = tokio::signal::ctrl_c();
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminated) => {
+            tokio::select! {
+                _ = terminated.recv() => {}
+                _ = interrupted => {}
+            }
+        }
+        Err(_) => drop(interrupted.await),
+    }
+}

@@ -1,0 +1,146 @@
+//! The client against servers that answer as Prometheuses do, well and badly.
+
+use super::*;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+};
+
+/// Answers every request with `respond(path and body)`, as a status line and headers with a body.
+async fn server(respond: impl Fn(&str) -> (String, Vec<u8>) + Send + Sync + 'static) -> String {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let respond = std::sync::Arc::new(respond);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let respond = respond.clone();
+            tokio::spawn(async move {
+                let mut request = Vec::new();
+                let mut chunk = [0; 4096];
+                loop {
+                    let read = stream.read(&mut chunk).await.unwrap_or(0);
+                    request.extend_from_slice(&chunk[..read]);
+                    let text = String::from_utf8_lossy(&request).into_owned();
+                    let complete = text.split_once("\r\n\r\n").is_some_and(|(head, body)| {
+                        let length = head.lines().find_map(|line| {
+                            line.to_ascii_lowercase().strip_prefix("content-length: ").map(str::to_owned)
+                        });
+                        body.len() >= length.and_then(|length| length.parse().ok()).unwrap_or(0)
+                    });
+                    if complete || read == 0 {
+                        break;
+                    }
+                }
+                let (head, body) = respond(&String::from_utf8_lossy(&request));
+                let _gone = stream
+                    .write_all(format!("HTTP/1.1 {head}\r\nconnection: close\r\n\r\n").as_bytes())
+                    .await;
+                let _gone = stream.write_all(&body).await;
+            });
+        }
+    });
+    format!("http://{address}")
+}
+
+const EMPTY: &[u8] = br#"{"status":"success","data":{"resultType":"vector","result":[]}}"#;
+const OK: &str = "200 OK\r\ncontent-type: application/json";
+
+async fn poll(options: Options) -> Poll {
+    let _installed = rustls::crypto::ring::default_provider().install_default();
+    Prometheus::new(options, Metrics::default()).unwrap().poll(7_000).await
+}
+
+async fn reason(options: Options) -> String {
+    match poll(options).await {
+        Poll::Failed { reason } => reason,
+        Poll::Answered { status, .. } => panic!("answered: {status:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_prometheus_without_proxies_is_answered_and_said_to_have_none() {
+    let url = server(|_| (OK.to_owned(), EMPTY.to_vec())).await;
+    let Poll::Answered { traffic, status } = poll(Options::new(url)).await else { panic!("failed") };
+    assert!(traffic.is_empty() && status.stale);
+    assert!(status.reason.contains("no series of any linkerd-proxy"), "{}", status.reason);
+    assert_eq!(status.as_of_ms, Some(7_000));
+}
+
+#[tokio::test]
+async fn a_login_page_a_refusal_and_a_closed_port_each_say_what_to_do() {
+    let html =
+        server(|_| ("200 OK\r\ncontent-type: text/html".to_owned(), b"<html>Sign in</html>".to_vec())).await;
+    assert!(reason(Options::new(html)).await.contains("it starts with `<html>Sign in</html>`"));
+    let forbidden = server(|_| ("403 Forbidden".to_owned(), Vec::new())).await;
+    assert!(
+        reason(Options::new(forbidden)).await.contains("AuthorizationPolicy for its Server prometheus-admin")
+    );
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let closed = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    assert!(reason(Options::new(closed)).await.contains("cannot be reached"));
+}
+
+#[tokio::test]
+async fn an_endless_body_is_cut_at_the_limit() {
+    let url = server(|_| (OK.to_owned(), vec![b' '; 1 << 20])).await;
+    let limited = Options { max_bytes: 1000, ..Options::new(url) };
+    assert!(reason(limited).await.contains("more than 1000 bytes"));
+}
+
+#[tokio::test]
+async fn a_prometheus_that_never_answers_costs_one_timeout_per_query_and_no_more() {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let options = Options { timeout: Duration::from_millis(50), concurrency: 64, ..Options::new(url) };
+    assert!(reason(options).await.contains("did not answer within"));
+    drop(listener);
+}
+
+#[tokio::test]
+async fn a_failing_latency_query_leaves_the_edges_and_is_said() {
+    let url = server(|request| match request.contains("histogram_quantile") {
+        true => (
+            "422 Unprocessable Entity".to_owned(),
+            br#"{"status":"error","errorType":"execution","error":"too many samples"}"#.to_vec(),
+        ),
+        false => (OK.to_owned(), EMPTY.to_vec()),
+    })
+    .await;
+    let Poll::Answered { status, .. } = poll(Options::new(url)).await else { panic!("failed") };
+    assert!(status.stale && status.reason.contains("LatencyP50 is missing"), "{}", status.reason);
+    assert!(status.reason.contains("too many samples"));
+}
+
+#[tokio::test]
+async fn credentials_and_the_operators_matchers_are_sent() {
+    let url = server(|request| {
+        let authorized = request.to_ascii_lowercase().contains("authorization: bearer sesame");
+        let matched = !request.contains("POST") || request.contains("cluster%3D%22west%22");
+        match authorized && matched {
+            true => (OK.to_owned(), EMPTY.to_vec()),
+            false => ("401 Unauthorized".to_owned(), Vec::new()),
+        }
+    })
+    .await;
+    let token = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(token.path(), "sesame\n").unwrap();
+    let right = Options {
+        token_file: Some(token.path().to_owned()),
+        matchers: vec!["cluster=\"west\"".parse().unwrap()],
+        ..Options::new(&url)
+    };
+    assert!(matches!(poll(right).await, Poll::Answered { .. }));
+    assert!(reason(Options::new(url)).await.contains("refuses us with 401"));
+}
+
+#[tokio::test]
+async fn options_that_make_no_sense_are_refused_at_once() {
+    let _installed = rustls::crypto::ring::default_provider().install_default();
+    let refused = |options: Options| Prometheus::new(options, Metrics::default()).unwrap_err().to_string();
+    assert!(refused(Options::new("prometheus:9090")).contains("the URL"));
+    assert!(
+        refused(Options { ca_file: Some("/nonexistent".into()), ..Options::new("http://x") })
+            .contains("/nonexistent")
+    );
+}

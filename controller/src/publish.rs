@@ -1,0 +1,547 @@
+//! The writing end of the feed over Redis. The keys and channels are in [`graph::wire`](crate::graph::wire).
+//!
+//! Everything is published by one script on the server that checks first that we lead ([`Error::Fenced`] otherwise),
+//! so a controller that was halted, or cut off while another took over, cannot write over its successor. Only the
+//! leader numbers the changes; the log refuses a number that is not above the last.
+//!
+//! When it is not certain whether a change was written (the connection broke while we waited for the answer), that
+//! number is given up and nothing more is published until a snapshot of the graph as it is: readers see the gap in the
+//! numbers and take the snapshot. [`resync_requested`](Publisher::resync_requested) asks for it, as it does at the
+//! start of a reign and when a reader asks.
+
+mod connection;
+mod lease;
+
+pub use connection::{RedisFault, RedisServer};
+
+use crate::graph::{
+    delta::Delta,
+    feed::{Position, Publisher},
+    metrics::Metrics,
+    model::Graph,
+    wire::{ENVELOPE_FIELD, EXPIRY_S, EdgesHash, Names, envelope, frame, patch, snapshot},
+};
+use connection::Connection;
+use futures::StreamExt;
+use lease::{Lease, Terms, millis};
+use redis::{Script, ScriptInvocation};
+use std::{
+    collections::VecDeque,
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
+use tokio_util::task::AbortOnDropHandle;
+
+/// How to publish.
+#[derive(Debug, Clone)]
+pub struct PublishOptions {
+    /// Where Redis is.
+    pub server: RedisServer,
+    /// What stands before the names of all keys and channels; readers must have the same.
+    pub prefix: String,
+    /// Who we are, for people who look into Redis: the pod's uid, or a host name.
+    pub holder: String,
+    /// How long the lead lasts without being renewed, so how long the feed stands still after a crash. Renewed every
+    /// third of it.
+    pub lease: Duration,
+    /// How many changes the log keeps for readers that were away.
+    pub log_entries: usize,
+    /// How many bytes of changes the log keeps.
+    pub log_bytes: usize,
+    /// A change with more bytes than this is not published; a snapshot is, in its place. Redis cuts off a subscriber
+    /// that is 32 MiB behind.
+    pub largest_delta: usize,
+}
+
+/// Why something was not published.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// We do not lead, so nothing was written. Acquire the lead again, then publish a snapshot.
+    #[error("not published: {reason}")]
+    Fenced {
+        /// How we know.
+        reason: &'static str,
+    },
+    /// A reign begins with a snapshot, and so it goes on after something whose fate is not known.
+    #[error("not published: a snapshot has to come first")]
+    SnapshotFirst,
+    /// The change is too large for readers; a snapshot is published in its place.
+    #[error("not published: the change has {bytes} bytes, more than {limit}; a snapshot takes its place")]
+    TooLarge {
+        /// Of its JSON Patch.
+        bytes: usize,
+        /// How many are allowed.
+        limit: usize,
+    },
+    /// The process is ending.
+    #[error("not published: the process is ending")]
+    Ending,
+    /// Redis.
+    #[error(transparent)]
+    Redis(#[from] RedisFault),
+}
+
+/// Who leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lead {
+    /// We do, since now.
+    Ours {
+        /// Our reign.
+        epoch: u64,
+    },
+    /// Another controller does.
+    Theirs {
+        /// Its token.
+        holder: String,
+        /// When its lease ends unless it is renewed; `None` when it never does, which is a fault somebody caused by
+        /// hand: delete the key.
+        expires_in: Option<Duration>,
+    },
+}
+
+/// The writing end of the feed.
+pub struct RedisPublisher {
+    options: PublishOptions,
+    names: Names,
+    token: String,
+    redis: Connection,
+    publish: Script,
+    reign: Option<Reign>,
+    requests: Arc<Requests>,
+    _listener: AbortOnDropHandle<()>,
+}
+
+/// Our time as the leader. Dropping it stops renewing the lease.
+struct Reign {
+    position: Position,
+    footing: Footing,
+    lease: watch::Receiver<Lease>,
+    log: Log,
+    hash: EdgesHash,
+    /// Not before then is a snapshot asked for again.
+    next_request: Instant,
+    _keeper: AbortOnDropHandle<()>,
+}
+
+/// What readers know of where we are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Footing {
+    /// Nothing yet: the reign has just begun.
+    Fresh,
+    /// Our position.
+    Firm,
+    /// Perhaps not our last change.
+    Unsure,
+}
+
+/// The sizes of the changes in the log, to know the oldest one that may stay.
+#[derive(Default)]
+struct Log {
+    entries: VecDeque<(u64, usize)>,
+    bytes: usize,
+}
+
+/// What readers ask for.
+#[derive(Default)]
+struct Requests {
+    wanted: AtomicBool,
+    bell: Notify,
+}
+
+/// How often snapshots are made on request, at most. Making one costs a tenth of a second for a large mesh.
+const BETWEEN_REQUESTS: Duration = Duration::from_secs(1);
+
+// === impl PublishOptions ===
+
+impl PublishOptions {
+    /// The defaults: no prefix, a lease of 10 s, a log of 10,000 changes or 64 MiB, changes of at most 8 MiB.
+    pub fn new(server: RedisServer, holder: impl Into<String>) -> Self {
+        Self {
+            server,
+            prefix: String::new(),
+            holder: holder.into(),
+            lease: Duration::from_secs(10),
+            log_entries: 10_000,
+            log_bytes: 64 << 20,
+            largest_delta: 8 << 20,
+        }
+    }
+}
+
+// === impl RedisPublisher ===
+
+impl RedisPublisher {
+    /// A publisher that has not connected yet. Must be called within a Tokio runtime: it listens for requests.
+    ///
+    /// # Errors
+    ///
+    /// When the URL or the certificate cannot be used.
+    pub fn new(options: PublishOptions) -> Result<Self, Error> {
+        let redis = Connection::new(options.server.clone())?;
+        let names = Names::new(&options.prefix);
+        let token = format!("{}/{:016x}", options.holder, rand::random::<u64>());
+        let requests = Arc::new(Requests::default());
+        let listener = tokio::spawn(requests.clone().listen(redis.another(), names.resync.clone()));
+        Ok(Self {
+            options,
+            names,
+            token,
+            redis,
+            publish: Script::new(include_str!("publish/publish.lua")),
+            reign: None,
+            requests,
+            _listener: AbortOnDropHandle::new(listener),
+        })
+    }
+
+    /// Asks Redis for a sign of life.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be reached or refuses our login.
+    pub async fn check(&mut self) -> Result<(), Error> {
+        Ok(self
+            .redis
+            .run(|mut connection| async move { redis::cmd("PING").exec_async(&mut connection).await })
+            .await?)
+    }
+
+    /// Takes the lead if nobody has it. A reign that we had is over in any case. The first thing to publish is a
+    /// snapshot.
+    ///
+    /// # Errors
+    ///
+    /// When Redis cannot be asked.
+    pub async fn acquire(&mut self) -> Result<Lead, Error> {
+        self.reign = None;
+        let terms =
+            Terms { key: self.names.leader.clone(), token: self.token.clone(), lasts: self.options.lease };
+        let script = Script::new(include_str!("publish/acquire.lua"));
+        let mut invocation = script.key(&self.names.leader);
+        invocation.key(&self.names.epoch).key(&self.names.deltas);
+        invocation.arg(&self.token).arg(millis(self.options.lease));
+        let sent = Instant::now();
+        let (ours, text, expires_in): (bool, String, i64) = invoke(&mut self.redis, &invocation).await?;
+        if !ours {
+            let expires_in = u64::try_from(expires_in).ok().map(Duration::from_millis);
+            return Ok(Lead::Theirs { holder: text, expires_in });
+        }
+        let epoch =
+            text.parse().map_err(|_| Error::Fenced { reason: "Redis gave a reign without a number" })?;
+        let (lease_tx, lease) = watch::channel(terms.until(sent));
+        self.reign = Some(Reign {
+            position: Position { epoch, seq: 0 },
+            footing: Footing::Fresh,
+            lease,
+            log: Log::default(),
+            hash: EdgesHash::default(),
+            next_request: sent,
+            _keeper: AbortOnDropHandle::new(tokio::spawn(terms.keep(self.redis.another(), lease_tx))),
+        });
+        Ok(Lead::Ours { epoch })
+    }
+
+    /// Gives up the lead at once, so that another controller need not wait for the lease to end.
+    ///
+    /// # Errors
+    ///
+    /// When Redis cannot be told; the lease then ends by itself.
+    pub async fn release(&mut self) -> Result<(), Error> {
+        if self.reign.take().is_some() {
+            let script = Script::new(include_str!("publish/release.lua"));
+            let mut invocation = script.key(&self.names.leader);
+            let _: i64 = invoke(&mut self.redis, invocation.arg(&self.token)).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends when the lead is lost; at once when we have none.
+    pub fn lost(&self) -> impl Future<Output = ()> + Send + 'static {
+        let lease = self.reign.as_ref().map(|reign| reign.lease.clone());
+        async move {
+            if let Some(mut lease) = lease {
+                // An error means that the reign is over and its keeper gone.
+                let _ = lease.wait_for(|lease| *lease == Lease::Lost).await;
+            }
+        }
+    }
+
+    /// Where we are; `None` when we do not lead.
+    pub fn position(&self) -> Option<Position> {
+        self.reign.as_ref().map(|reign| reign.position)
+    }
+
+    /// Our token in Redis: the holder and a number of this process.
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// Runs the script, and ends the reign when it says that it is over.
+    async fn publish(
+        &mut self,
+        what: &str,
+        epoch: u64,
+        fill: impl FnOnce(&mut ScriptInvocation<'_>, &Names),
+    ) -> Result<(), Error> {
+        let mut invocation = self.publish.key(&self.names.leader);
+        invocation.key(&self.names.epoch).arg(&self.token).arg(epoch).arg(what);
+        fill(&mut invocation, &self.names);
+        let answer: String = invoke(&mut self.redis, &invocation).await?;
+        let reason = match answer.as_str() {
+            "ok" => return Ok(()),
+            "leader" => "another controller leads the feed, or nobody does any more",
+            _ => "another reign of the feed has begun",
+        };
+        self.reign = None;
+        Err(Error::Fenced { reason })
+    }
+
+    /// Our reign, if it lasts by our own clock.
+    fn leading(&mut self) -> Result<&mut Reign, Error> {
+        let reign =
+            self.reign.as_mut().ok_or(Error::Fenced { reason: "this controller does not lead the feed" })?;
+        if reign.lease.borrow().held() {
+            Ok(reign)
+        } else {
+            Err(Error::Fenced { reason: "the lead could not be renewed in time" })
+        }
+    }
+
+    fn settle(&mut self) {
+        if let Some(reign) = &mut self.reign {
+            reign.footing = Footing::Firm;
+        }
+    }
+
+    async fn write_snapshot(
+        &mut self,
+        as_of_ms: i64,
+        graph: Arc<Graph>,
+        metrics: Arc<Metrics>,
+    ) -> Result<Position, Error> {
+        let reign = self.leading()?;
+        if reign.footing == Footing::Unsure {
+            reign.position.seq += 1;
+        }
+        let (position, hash) = (reign.position, reign.hash.of(&graph));
+        let (snapshot, frame) = blocking(move || {
+            (snapshot::encode(position, as_of_ms, &graph), frame::encode(position, &graph, hash, &metrics))
+        })
+        .await?;
+        let heartbeat = envelope::encode(position, as_of_ms, None);
+        self.publish("snapshot", position.epoch, |script, names| {
+            script.key(&names.snapshot).key(&names.metrics);
+            script.arg(snapshot).arg(frame).arg(EXPIRY_S).arg(heartbeat).arg(&names.delta);
+        })
+        .await?;
+        self.settle();
+        Ok(position)
+    }
+}
+
+impl Publisher for RedisPublisher {
+    type Error = Error;
+
+    /// # Errors
+    ///
+    /// Whatever the error, do not publish this delta again: after [`Error::Fenced`] acquire the lead, and otherwise
+    /// wait for [`resync_requested`](Publisher::resync_requested) and publish a snapshot.
+    async fn delta(&mut self, as_of_ms: i64, delta: Arc<Delta>) -> Result<Position, Error> {
+        let PublishOptions { log_entries, log_bytes, largest_delta, .. } = self.options;
+        let reign = self.leading()?;
+        if reign.footing != Footing::Firm {
+            return Err(Error::SnapshotFirst);
+        }
+        // From here on, also when this future is dropped, readers may or may not know of the change.
+        reign.footing = Footing::Unsure;
+        reign.position.seq += 1;
+        let position = reign.position;
+        let patch = patch::encode(&delta);
+        if patch.len() > largest_delta {
+            return Err(Error::TooLarge { bytes: patch.len(), limit: largest_delta });
+        }
+        let envelope = envelope::encode(position, as_of_ms, Some(&patch));
+        let oldest = reign.log.add(position.seq, envelope.len(), log_entries, log_bytes);
+        let Position { epoch, seq } = position;
+        self.publish("delta", epoch, |script, names| {
+            script.key(&names.deltas).arg(format!("{epoch}-{seq}")).arg(ENVELOPE_FIELD).arg(envelope);
+            script.arg(&names.delta).arg(format!("{epoch}-{oldest}"));
+        })
+        .await?;
+        self.settle();
+        Ok(position)
+    }
+
+    async fn metrics(&mut self, graph: &Graph, metrics: Arc<Metrics>) -> Result<(), Error> {
+        let reign = self.leading()?;
+        let (position, hash) = (reign.position, reign.hash.of(graph));
+        let graph = graph.clone();
+        let frame = blocking(move || frame::encode(position, &graph, hash, &metrics)).await?;
+        self.publish("metrics", position.epoch, |script, names| {
+            script.key(&names.metrics).arg(frame).arg(&names.metrics).arg(EXPIRY_S);
+        })
+        .await
+    }
+
+    async fn snapshot(
+        &mut self,
+        as_of_ms: i64,
+        graph: Arc<Graph>,
+        metrics: Arc<Metrics>,
+    ) -> Result<Position, Error> {
+        let wanted = self.requests.wanted.swap(false, Ordering::Relaxed);
+        let written = self.write_snapshot(as_of_ms, graph, metrics).await;
+        if written.is_err() && wanted {
+            self.requests.ask();
+        }
+        written
+    }
+
+    /// Publishes nothing while a snapshot has to come first: there is no position to tell.
+    async fn heartbeat(&mut self, as_of_ms: i64) -> Result<(), Error> {
+        let reign = self.leading()?;
+        if reign.footing != Footing::Firm {
+            return Ok(());
+        }
+        let position = reign.position;
+        let heartbeat = envelope::encode(position, as_of_ms, None);
+        self.publish("heartbeat", position.epoch, |script, names| {
+            script.arg(heartbeat).arg(&names.delta);
+        })
+        .await
+    }
+
+    /// Also when a reign has begun or a change got lost, because then readers need one. At most once a second; never
+    /// while we do not lead.
+    async fn resync_requested(&mut self) {
+        loop {
+            let Some(reign) = self.reign.as_mut().filter(|reign| reign.lease.borrow().held()) else {
+                return std::future::pending().await;
+            };
+            if reign.footing != Footing::Firm || self.requests.wanted.load(Ordering::Relaxed) {
+                tokio::time::sleep_until(reign.next_request).await;
+                reign.next_request = Instant::now() + BETWEEN_REQUESTS;
+                return;
+            }
+            self.requests.bell.notified().await;
+        }
+    }
+}
+
+/// Runs a script. The answer is a string or an array of known form, anything else is a refusal of Redis.
+async fn invoke<T: redis::FromRedisValue + Send>(
+    redis: &mut Connection,
+    invocation: &ScriptInvocation<'_>,
+) -> Result<T, RedisFault> {
+    redis.run(|mut connection| async move { invocation.invoke_async(&mut connection).await }).await
+}
+
+/// Encodes off the threads that serve: a large mesh takes a tenth of a second.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| Error::Ending)
+}
+
+// === impl Log ===
+
+impl Log {
+    /// Adds a change and says which is the oldest one to keep.
+    fn add(&mut self, seq: u64, size: usize, most_entries: usize, most_bytes: usize) -> u64 {
+        self.entries.push_back((seq, size));
+        self.bytes += size;
+        while self.entries.len() > most_entries.max(1) || (self.bytes > most_bytes && self.entries.len() > 1)
+        {
+            let (_, size) = self.entries.pop_front().expect("it has more than one entry");
+            self.bytes -= size;
+        }
+        self.entries.front().map_or(seq, |(oldest, _)| *oldest)
+    }
+}
+
+// === impl Requests ===
+
+impl Requests {
+    fn ask(&self) {
+        self.wanted.store(true, Ordering::Relaxed);
+        self.bell.notify_one();
+    }
+
+    /// Hears what readers ask for, for as long as the publisher lives. What is asked while the connection is broken is
+    /// not heard; readers ask again.
+    async fn listen(self: Arc<Self>, mut redis: Connection, channel: String) {
+        let mut reported = false;
+        loop {
+            redis.pause().await;
+            match redis.listen(&channel).await {
+                Ok(mut pubsub) => {
+                    reported = false;
+                    let mut messages = pubsub.on_message();
+                    while messages.next().await.is_some() {
+                        self.ask();
+                    }
+                }
+                Err(error) if !reported => {
+                    tracing::warn!(%error, "cannot listen for requests for snapshots, trying again");
+                    reported = true;
+                }
+                Err(error) => tracing::debug!(%error, "still cannot listen for requests for snapshots"),
+            }
+            // A server that closes every connection at once must not keep us busy.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_is_bounded_by_entries_and_by_bytes_and_keeps_the_newest() {
+        let mut log = Log::default();
+        assert_eq!(log.add(1, 10, 2, 100), 1);
+        assert_eq!(log.add(2, 10, 2, 100), 1);
+        assert_eq!(log.add(3, 10, 2, 100), 2);
+        assert_eq!(log.add(4, 95, 2, 100), 4);
+        assert_eq!(log.add(5, 1000, 2, 100), 5);
+        assert_eq!(log.add(7, 10, 2, 100), 7);
+    }
+
+    #[tokio::test]
+    async fn a_url_that_is_none_is_refused_without_repeating_its_password() {
+        let options = PublishOptions::new(RedisServer::new("http://:hunter2@redis"), "pod");
+        let error = RedisPublisher::new(options.clone()).err().expect("it is not a Redis URL");
+        assert_eq!(
+            error.to_string(),
+            "the Redis URL cannot be used; write redis://[user:password@]host:port[/db], or rediss:// for TLS"
+        );
+        assert!(!format!("{error:?} {options:?}").contains("hunter2"));
+    }
+
+    #[tokio::test]
+    async fn nothing_is_published_without_the_lead() {
+        let options = PublishOptions::new(RedisServer::new("redis://127.0.0.1:1"), "pod");
+        let mut publisher = RedisPublisher::new(options).expect("the URL is one");
+        let error = publisher.delta(0, Arc::default()).await.expect_err("it does not lead");
+        assert_eq!(error.to_string(), "not published: this controller does not lead the feed");
+        publisher.lost().await;
+    }
+
+    #[tokio::test]
+    async fn an_absent_redis_is_named_with_what_to_look_at() {
+        let options = PublishOptions::new(RedisServer::new("redis://127.0.0.1:1"), "pod");
+        let mut publisher = RedisPublisher::new(options).expect("the URL is one");
+        let error = publisher.acquire().await.expect_err("nothing listens on port 1");
+        assert_eq!(
+            error.to_string(),
+            "cannot reach Redis at 127.0.0.1:1; check that it runs and that nothing between us refuses the connection"
+        );
+    }
+}

@@ -1,0 +1,140 @@
+//! An EndpointSlice: what a Service leads to.
+
+use super::{
+    FactError,
+    object::{self, Metadata},
+};
+use crate::graph::{
+    fact::{Endpoint, EndpointSlice, EndpointTarget, Fact},
+    id::Text,
+};
+use serde::Deserialize;
+use std::sync::Arc;
+
+#[derive(Deserialize)]
+struct Object {
+    metadata: Metadata<Labels>,
+    endpoints: Option<Vec<RawEndpoint>>,
+}
+
+#[derive(Default, Deserialize)]
+struct Labels {
+    #[serde(rename = "kubernetes.io/service-name")]
+    service: Option<Text>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawEndpoint {
+    addresses: Option<Vec<Text>>,
+    conditions: Option<Conditions>,
+    target_ref: Option<TargetRef>,
+}
+
+#[derive(Deserialize)]
+struct Conditions {
+    ready: Option<bool>,
+}
+
+#[derive(Deserialize)]
+struct TargetRef {
+    kind: Option<Text>,
+    name: Option<Text>,
+}
+
+pub(super) fn fact(json: &str) -> Result<Fact, FactError> {
+    let mut object: Object = object::read(json)?;
+    Ok(Fact::EndpointSlice(Arc::new(EndpointSlice {
+        key: object.metadata.key()?,
+        service: object::present(object.metadata.take_labels().service),
+        endpoints: object.endpoints.unwrap_or_default().into_iter().map(Into::into).collect(),
+    })))
+}
+
+// === impl RawEndpoint ===
+
+impl From<RawEndpoint> for Endpoint {
+    fn from(raw: RawEndpoint) -> Self {
+        Self {
+            // All addresses of an endpoint are the same place; Kubernetes tells consumers to use the first.
+            address: raw.addresses.unwrap_or_default().first().and_then(|address| address.parse().ok()),
+            target: raw.target_ref.and_then(target),
+            ready: raw.conditions.and_then(|conditions| conditions.ready).unwrap_or(true),
+        }
+    }
+}
+
+fn target(reference: TargetRef) -> Option<EndpointTarget> {
+    let name = object::present(reference.name)?;
+    match &*reference.kind? {
+        "Pod" => Some(EndpointTarget::Pod(name)),
+        "ExternalWorkload" => Some(EndpointTarget::ExternalWorkload(name)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::fact::Key;
+
+    #[test]
+    fn pods_external_workloads_and_bare_addresses_are_told_apart() {
+        let json = r#"{
+            "addressType": "IPv4",
+            "metadata": {"namespace": "shop", "name": "web-x1", "labels": {
+                "kubernetes.io/service-name": "web", "endpointslice.kubernetes.io/managed-by": "x"}},
+            "endpoints": [
+                {"addresses": ["10.1.0.7"], "conditions": {"ready": true, "serving": true, "terminating": false},
+                 "nodeName": "n1", "targetRef": {"kind": "Pod", "namespace": "shop", "name": "web-1", "uid": "1"}},
+                {"addresses": ["192.0.2.10"], "conditions": {"ready": false},
+                 "targetRef": {"kind": "ExternalWorkload", "name": "db-vm-1"}},
+                {"addresses": ["198.51.100.1"], "conditions": {}}
+            ],
+            "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}]
+        }"#;
+        let address = |text: &str| Some(text.parse().expect("an address"));
+        assert_eq!(
+            fact(json).expect("an EndpointSlice"),
+            Fact::EndpointSlice(Arc::new(EndpointSlice {
+                key: Key::new("shop", "web-x1"),
+                service: Some("web".into()),
+                endpoints: vec![
+                    Endpoint {
+                        address: address("10.1.0.7"),
+                        target: Some(EndpointTarget::Pod("web-1".into())),
+                        ready: true
+                    },
+                    Endpoint {
+                        address: address("192.0.2.10"),
+                        target: Some(EndpointTarget::ExternalWorkload("db-vm-1".into())),
+                        ready: false
+                    },
+                    Endpoint { address: address("198.51.100.1"), target: None, ready: true },
+                ],
+            }))
+        );
+    }
+
+    #[test]
+    fn a_slice_of_no_service_with_null_endpoints_is_empty() {
+        let json =
+            r#"{"addressType": "FQDN", "metadata": {"namespace": "shop", "name": "x"}, "endpoints": null}"#;
+        assert_eq!(
+            fact(json).expect("an EndpointSlice"),
+            Fact::EndpointSlice(Arc::new(EndpointSlice {
+                key: Key::new("shop", "x"),
+                service: None,
+                endpoints: Vec::new()
+            }))
+        );
+    }
+
+    #[test]
+    fn a_host_name_is_no_address() {
+        let json = r#"{"addressType": "FQDN", "metadata": {"namespace": "shop", "name": "x"},
+            "endpoints": [{"addresses": ["db.example.com"]}]}"#;
+        let Fact::EndpointSlice(slice) = fact(json).expect("an EndpointSlice") else { panic!("a slice") };
+        assert_eq!(slice.endpoints, [Endpoint { address: None, target: None, ready: true }]);
+    }
+}

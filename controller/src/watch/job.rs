@@ -1,0 +1,40 @@
+//! A Job, by its metadata: it leads from a pod to a CronJob.
+
+use super::{FactError, owner};
+use crate::graph::{fact::Fact, kind::Kind};
+
+pub(super) fn fact(json: &str) -> Result<Fact, FactError> {
+    owner::fact(Kind::Job, json)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::fact::{Key, Owner, OwnerRef};
+    use std::sync::Arc;
+
+    #[test]
+    fn the_owner_above_it_is_read() {
+        let json = r#"{"metadata": {"namespace": "shop", "name": "report-28912", "ownerReferences": [
+            {"apiVersion": "example/v1", "kind": "CronJob", "name": "report", "uid": "1", "controller": true,
+             "blockOwnerDeletion": true}
+        ]}}"#;
+        assert_eq!(
+            fact(json).expect("a Job"),
+            Fact::Owner(Arc::new(Owner {
+                kind: Kind::Job,
+                key: Key::new("shop", "report-28912"),
+                owner: Some(OwnerRef { kind: "CronJob".into(), name: "report".into() }),
+            }))
+        );
+    }
+
+    #[test]
+    fn without_an_owner_it_is_the_top_itself() {
+        let json = r#"{"metadata": {"namespace": "shop", "name": "alone"}}"#;
+        assert_eq!(
+            fact(json).expect("a Job"),
+            Fact::Owner(Arc::new(Owner { kind: Kind::Job, key: Key::new("shop", "alone"), owner: None }))
+        );
+    }
+}

@@ -1,0 +1,141 @@
+//! Shares equal text, label maps and port lists between facts: ten thousand pods of a few hundred templates repeat
+//! the same namespaces, labels and ports.
+
+use crate::{
+    fact::{ContainerPort, EndpointTarget, Fact, Key, Labels, OwnerRef},
+    id::Text,
+};
+use ahash::AHashSet;
+use std::sync::Arc;
+
+/// What has been seen, once each.
+#[derive(Debug, Default)]
+pub(super) struct Interner {
+    texts: AHashSet<Text>,
+    labels: AHashSet<Labels>,
+    ports: AHashSet<Arc<[ContainerPort]>>,
+    deletions: usize,
+}
+
+/// How many deletions pass between sweeps for text nobody mentions any more.
+const SWEEP_EVERY: usize = 4096;
+
+impl Interner {
+    /// Replaces what `fact` shares with others by the one copy.
+    pub(super) fn intern(&mut self, fact: &mut Fact) {
+        match fact {
+            Fact::Namespace(namespace) => self.key(&mut Arc::make_mut(namespace).key),
+            Fact::Service(service) => {
+                let service = Arc::make_mut(service);
+                self.key(&mut service.key);
+                for port in &mut service.ports {
+                    self.text(&mut port.name);
+                    self.text(&mut port.protocol);
+                    self.text(&mut port.target);
+                }
+                service.ports.shrink_to_fit();
+                service.cluster_ips.shrink_to_fit();
+            }
+            Fact::EndpointSlice(slice) => {
+                let slice = Arc::make_mut(slice);
+                self.key(&mut slice.key);
+                slice.service.iter_mut().for_each(|name| self.text(name));
+                for endpoint in &mut slice.endpoints {
+                    match &mut endpoint.target {
+                        Some(EndpointTarget::Pod(name) | EndpointTarget::ExternalWorkload(name)) => {
+                            self.text(name)
+                        }
+                        None => {}
+                    }
+                }
+                slice.endpoints.shrink_to_fit();
+            }
+            Fact::Pod(pod) => {
+                let pod = Arc::make_mut(pod);
+                self.key(&mut pod.key);
+                self.owner(&mut pod.owner);
+                self.text(&mut pod.service_account);
+                self.shared_labels(&mut pod.labels);
+                self.shared_labels(&mut pod.annotations);
+                pod.control_plane.iter_mut().for_each(|name| self.text(name));
+                self.shared_ports(&mut pod.ports);
+                pod.ips.shrink_to_fit();
+            }
+            Fact::Owner(owned) => {
+                let owned = Arc::make_mut(owned);
+                self.key(&mut owned.key);
+                self.owner(&mut owned.owner);
+            }
+            Fact::ServiceAccount(key) | Fact::ServiceProfile(key) => self.key(key),
+            Fact::Policy(policy) => {
+                let policy = Arc::make_mut(policy);
+                self.key(&mut policy.key);
+                self.text(&mut policy.api_version);
+                self.shared_labels(&mut policy.labels);
+            }
+            Fact::ExternalWorkload(external) => {
+                let external = Arc::make_mut(external);
+                self.key(&mut external.key);
+                self.shared_labels(&mut external.labels);
+                self.shared_ports(&mut external.ports);
+            }
+            Fact::Link(link) => self.key(&mut Arc::make_mut(link).key),
+        }
+    }
+
+    /// Forgets, now and then, what no fact mentions any more.
+    pub(super) fn sweep(&mut self) {
+        self.deletions += 1;
+        if self.deletions < SWEEP_EVERY {
+            return;
+        }
+        self.deletions = 0;
+        self.labels.retain(|labels| Arc::strong_count(labels) > 1);
+        self.ports.retain(|ports| Arc::strong_count(ports) > 1);
+        self.texts.retain(|text| Arc::strong_count(text) > 1);
+    }
+
+    fn key(&mut self, key: &mut Key) {
+        self.text(&mut key.namespace);
+        self.text(&mut key.name);
+    }
+
+    fn owner(&mut self, owner: &mut Option<OwnerRef>) {
+        if let Some(owner) = owner {
+            self.text(&mut owner.kind);
+            self.text(&mut owner.name);
+        }
+    }
+
+    fn text(&mut self, text: &mut Text) {
+        match self.texts.get(text) {
+            Some(known) => *text = known.clone(),
+            None => drop(self.texts.insert(text.clone())),
+        }
+    }
+
+    fn shared_labels(&mut self, labels: &mut Labels) {
+        if let Some(known) = self.labels.get(labels) {
+            *labels = known.clone();
+            return;
+        }
+        let shared = labels
+            .iter()
+            .map(|(name, value)| {
+                let (mut name, mut value) = (name.clone(), value.clone());
+                self.text(&mut name);
+                self.text(&mut value);
+                (name, value)
+            })
+            .collect();
+        *labels = Arc::new(shared);
+        self.labels.insert(labels.clone());
+    }
+
+    fn shared_ports(&mut self, ports: &mut Arc<[ContainerPort]>) {
+        match self.ports.get(ports) {
+            Some(known) => *ports = known.clone(),
+            None => drop(self.ports.insert(ports.clone())),
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! Facts and traffic in, graph and numbers out: what the controller drives.
+//!
+//! Changes are cheap because only what they touch is assembled anew; a property test holds the result against an
+//! index that was built from the final objects at once.
+
+use crate::{
+    assemble::{self, Cluster},
+    fact::Change,
+    facts::{Facts, Touched},
+    id::{ExternalId, ObjectId, PolicyId, ServiceId, Text},
+    kind::Kind,
+    metrics::Metrics,
+    model::{Graph, Policy},
+    status::{MetricsStatus, TopologyStatus, WatchState},
+    traffic::{self, Traffic},
+};
+use imbl::OrdMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+/// Holds all facts and keeps the graph assembled.
+#[derive(Debug, Default)]
+pub struct Index {
+    facts: Facts,
+    cluster: Cluster,
+    graph: Graph,
+    metrics: Arc<Metrics>,
+    touched: Touched,
+    /// Namespaces that call each external: which EgressNetwork covers it depends on who asks.
+    callers: BTreeMap<ExternalId, BTreeSet<Text>>,
+}
+
+impl Index {
+    /// An empty index for a cluster.
+    pub fn new(cluster: Cluster) -> Self {
+        Self { cluster, ..Self::default() }
+    }
+
+    /// The facts, for questions about single objects.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// What the cluster is configured with.
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    /// Learns the cluster's configuration; identities are assembled anew when it differs.
+    pub fn set_cluster(&mut self, cluster: Cluster) {
+        if self.cluster != cluster {
+            self.cluster = cluster;
+            self.touched.workloads.extend(self.facts.workloads());
+        }
+    }
+
+    /// Takes in a change. The graph follows at the next [`Index::refresh`].
+    pub fn change(&mut self, change: Change) {
+        self.facts.change(change, &mut self.touched);
+    }
+
+    /// Takes in the state of a watch. The graph follows at once.
+    pub fn watch_state(&mut self, kind: Kind, state: WatchState) {
+        let mut status = TopologyStatus::clone(&self.graph.status);
+        status.kinds.insert(kind, state);
+        self.graph.status = Arc::new(status);
+    }
+
+    /// Assembles what has been touched since the last call and returns the graph.
+    pub fn refresh(&mut self) -> &Graph {
+        let mut touched = std::mem::take(&mut self.touched);
+        for namespace in &touched.policed {
+            touched.workloads.extend(self.facts.workloads_in(namespace));
+        }
+        for id in &touched.services {
+            put(&mut self.graph.services, id, assemble::service(&self.facts, id));
+        }
+        for id in &touched.workloads {
+            put(&mut self.graph.workloads, id, assemble::workload(&self.facts, &self.cluster, id));
+        }
+        for (kind, key) in &touched.policies {
+            let policy = assemble::policy(&self.facts, *kind, key);
+            put_policy(&mut self.graph, *kind, &key.namespace, &key.name, policy);
+        }
+        for name in &touched.namespaces {
+            put(&mut self.graph.namespaces, name, assemble::namespace(&self.facts, name));
+        }
+        if touched.egress {
+            self.refresh_externals();
+        }
+        &self.graph
+    }
+
+    /// Takes in the answers of one poll: edges and their numbers are assembled anew.
+    ///
+    /// `now_ms` is milliseconds since the Unix epoch; edges without traffic are kept for `retain_ms` after they were
+    /// last seen, without numbers.
+    pub fn traffic(&mut self, traffic: &Traffic, status: MetricsStatus, now_ms: i64, retain_ms: i64) {
+        self.refresh();
+        let previous = (&self.graph.edges, &*self.metrics);
+        let assembled =
+            traffic::edges::assemble(&self.facts, &self.cluster, traffic, previous, now_ms, retain_ms);
+
+        let mut kept = OrdMap::new();
+        for (id, edge) in &assembled.edges {
+            let same = self.graph.edges.get(id).filter(|known| known.as_ref() == edge);
+            kept.insert(id.clone(), same.cloned().unwrap_or_else(|| Arc::new(edge.clone())));
+        }
+        // Equal maps stay the same map, so that the next difference has nothing to look at.
+        if kept != self.graph.edges {
+            self.graph.edges = kept;
+        }
+        self.callers = assembled.externals;
+        self.refresh_externals();
+        self.metrics = Arc::new(Metrics::new(status, assembled.metrics));
+    }
+
+    /// A poll that brought nothing: numbers stay as they are and are marked.
+    pub fn metrics_stale(&mut self, reason: String) {
+        let status = MetricsStatus { stale: true, reason, ..self.metrics.status.clone() };
+        self.metrics = Arc::new(Metrics { status, ..Metrics::clone(&self.metrics) });
+    }
+
+    /// The graph as of the last [`Index::refresh`] or [`Index::traffic`].
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// The numbers of the last poll.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    fn refresh_externals(&mut self) {
+        let gone: Vec<_> =
+            self.graph.externals.keys().filter(|id| !self.callers.contains_key(*id)).cloned().collect();
+        for id in gone {
+            self.graph.externals.remove(&id);
+        }
+        for (id, from) in &self.callers {
+            put(&mut self.graph.externals, id, Some(assemble::external(&self.facts, id, from)));
+        }
+    }
+}
+
+/// Puts or removes an entry; one that is equal stays the same value.
+fn put<K: Ord + Clone, V: PartialEq>(map: &mut OrdMap<K, Arc<V>>, key: &K, value: Option<V>) {
+    match value {
+        Some(value) if map.get(key).is_some_and(|known| **known == value) => {}
+        Some(value) => drop(map.insert(key.clone(), Arc::new(value))),
+        None => drop(map.remove(key)),
+    }
+}
+
+fn put_policy(graph: &mut Graph, kind: Kind, namespace: &str, name: &str, policy: Option<Policy>) {
+    match kind {
+        Kind::AuthorizationPolicy => put(&mut graph.auth_policies, &ObjectId::new(namespace, name), policy),
+        _ => put(&mut graph.policies, &PolicyId::new(kind.policy_prefix(), namespace, name), policy),
+    }
+}
+
+/// What an index would hold after these objects and nothing else: for tests and offline use.
+pub fn assemble_all(facts: Facts, cluster: &Cluster) -> Graph {
+    let mut index = Index { facts, cluster: cluster.clone(), ..Index::default() };
+    let touched = &mut index.touched;
+    touched.workloads = index.facts.workloads();
+    touched.services = index
+        .facts
+        .all(Kind::Service)
+        .map(|fact| ServiceId::new(&fact.key().namespace, &fact.key().name))
+        .collect();
+    touched.namespaces = index.facts.all(Kind::Namespace).map(|fact| fact.key().name.clone()).collect();
+    for row in crate::kind::KINDS.iter().filter(|row| !row.kind.policy_prefix().is_empty()) {
+        touched.policies.extend(index.facts.all(row.kind).map(|fact| (row.kind, fact.key().clone())));
+    }
+    index.refresh();
+    index.graph
+}
+
+#[cfg(test)]
+mod tests;

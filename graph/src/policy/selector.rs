@@ -1,0 +1,104 @@
+//! Label selectors, with the semantics recorded from Linkerd's policy controller.
+
+use crate::fact::Labels;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+/// A Kubernetes label selector as it stands in a spec.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Selector {
+    /// Labels that must have exactly these values.
+    pub match_labels: Option<BTreeMap<String, String>>,
+    /// Further conditions, all of which must hold.
+    pub match_expressions: Option<Vec<Expression>>,
+}
+
+/// One condition of a [`Selector`].
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Expression {
+    /// Label name.
+    pub key: String,
+    /// `In`, `NotIn`, `Exists` or `DoesNotExist`.
+    pub operator: String,
+    /// Values for `In` and `NotIn`; must be missing for the other two.
+    pub values: Option<Vec<String>>,
+}
+
+// === impl Selector ===
+
+impl Selector {
+    /// True when `labels` meet all conditions. An empty selector matches everything.
+    pub fn matches(&self, labels: &Labels) -> bool {
+        let equal =
+            self.match_labels.iter().flatten().all(|(name, value)| get(labels, name) == Some(value.as_str()));
+        equal && self.match_expressions.iter().flatten().all(|expression| expression.matches(labels))
+    }
+}
+
+// === impl Expression ===
+
+impl Expression {
+    /// `Exists` and `DoesNotExist` with values (even an empty list), and `In` and `NotIn` without, never match:
+    /// recorded from the real policy controller.
+    fn matches(&self, labels: &Labels) -> bool {
+        let value = get(labels, &self.key);
+        match (self.operator.as_str(), &self.values) {
+            ("In", Some(values)) => value.is_some_and(|value| values.iter().any(|wanted| wanted == value)),
+            ("NotIn", Some(values)) => {
+                !value.is_some_and(|value| values.iter().any(|unwanted| unwanted == value))
+            }
+            ("Exists", None) => value.is_some(),
+            ("DoesNotExist", None) => value.is_none(),
+            _ => false,
+        }
+    }
+}
+
+fn get<'a>(labels: &'a Labels, name: &str) -> Option<&'a str> {
+    labels.get(name).map(|value| &**value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    fn labels(pairs: &[(&str, &str)]) -> Labels {
+        Arc::new(pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect())
+    }
+
+    fn selector(json: serde_json::Value) -> Selector {
+        serde_json::from_value(json).unwrap()
+    }
+
+    #[test]
+    fn an_empty_selector_matches_every_pod() {
+        assert!(selector(serde_json::json!({})).matches(&labels(&[])));
+    }
+
+    #[test]
+    fn all_conditions_must_hold() {
+        let both = selector(serde_json::json!({
+            "matchLabels": {"app": "web"},
+            "matchExpressions": [{"key": "tier", "operator": "NotIn", "values": ["canary"]}]
+        }));
+        assert!(both.matches(&labels(&[("app", "web")])));
+        assert!(!both.matches(&labels(&[("app", "web"), ("tier", "canary")])));
+        assert!(!both.matches(&labels(&[("tier", "main")])));
+    }
+
+    #[test]
+    fn exists_with_values_and_in_without_never_match() {
+        for expression in [
+            serde_json::json!({"key": "app", "operator": "Exists", "values": []}),
+            serde_json::json!({"key": "gone", "operator": "DoesNotExist", "values": []}),
+            serde_json::json!({"key": "app", "operator": "In"}),
+            serde_json::json!({"key": "gone", "operator": "NotIn"}),
+            serde_json::json!({"key": "app", "operator": "Like", "values": ["web"]}),
+        ] {
+            let odd = selector(serde_json::json!({"matchExpressions": [expression]}));
+            assert!(!odd.matches(&labels(&[("app", "web")])), "{odd:?}");
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! Tests that span modules, and the values they share.
+
+pub(crate) mod arbitrary;
+mod wire;

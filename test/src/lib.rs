@@ -1,0 +1,30 @@
+//! Real components for the tests: an API server with etcd, Redis, Prometheus and the metrics of real proxies.
+//!
+//! Start at [`rig`]: one function per set of components a test may need. Each component is a value that stops its
+//! process when it is dropped, also when the test panicked; if the test process itself is killed, the guard in
+//! [`process`] stops the rest. A program that is not installed fails the test with a sentence that says how to get it.
+//!
+//! ```text
+//! rig ── kubernetes: apiserver ─ etcd, crds, mesh (objects)
+//!    ├── redis
+//!    └── traffic: prometheus ─ exporter ─ fixtures (recorded proxies)
+//! ```
+
+pub mod apiserver;
+pub mod background;
+pub mod binary;
+pub mod certs;
+pub mod crds;
+pub mod etcd;
+pub mod exporter;
+pub mod exposition;
+pub mod fixtures;
+pub mod golden;
+pub mod mesh;
+pub mod ours;
+pub mod process;
+pub mod prometheus;
+pub mod proxy;
+pub mod redis;
+pub mod rig;
+pub mod wait;
