@@ -20,6 +20,7 @@ use tonic::{
     transport::server::{Server, TcpIncoming},
 };
 use tonic_health::{ServingStatus, server::HealthReporter};
+use tower::util::MapResponseLayer;
 
 /// How to serve.
 #[derive(Debug, Clone)]
@@ -178,7 +179,10 @@ impl Api {
         let closing = closed(&replica);
         let main = async {
             let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-            let served = server(&config).add_routes(routes).serve_with_incoming_shutdown(incoming, closing);
+            let served = server(&config)
+                .layer(MapResponseLayer::new(with_version))
+                .add_routes(routes)
+                .serve_with_incoming_shutdown(incoming, closing);
             served.await.map_err(ServeError::Server)
         };
         let admin = serve_admin(admin, Admin { replica: replica.clone(), registry }, closed(&replica));
@@ -225,6 +229,13 @@ fn server(config: &Config) -> Server {
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .http2_max_header_list_size(MAX_HEADERS)
         .timeout(config.request_timeout)
+}
+
+/// Every answer says which version gave it, for `linkerd-mcp version` and for whoever reads a trace.
+fn with_version<B>(mut response: http::Response<B>) -> http::Response<B> {
+    const VERSION: http::HeaderValue = http::HeaderValue::from_static(env!("CARGO_PKG_VERSION"));
+    response.headers_mut().insert("linkerd-mcp-version", VERSION);
+    response
 }
 
 async fn serve_admin(

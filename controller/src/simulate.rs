@@ -15,7 +15,7 @@ use crate::graph::{
     fact::{Change, Key},
     id::EdgeId,
     kind::Kind,
-    promql::{Query, queries},
+    promql::{Query, answer::Answer, eval::Samples, queries},
     status::MetricsStatus,
     traffic::Traffic,
 };
@@ -57,6 +57,9 @@ const INCIDENT_S: std::ops::RangeInclusive<u64> = 30..=60;
 
 /// Services for each incident that may go on beside others.
 const SERVICES_PER_INCIDENT: usize = 100;
+
+/// From how many Services on a poll is worth more than one thread.
+const LARGE: usize = 200;
 
 /// What to simulate.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -162,9 +165,10 @@ impl Simulation {
     /// Asks every query of a poll. `now_ms` is milliseconds since the Unix epoch.
     pub fn poll(&self, now_ms: i64) -> (Traffic, MetricsStatus) {
         let samples = self.network.samples();
+        let answers = self.answers(&samples);
         let mut traffic = Traffic::default();
-        for query in &self.queries {
-            traffic.read(query.ask, &samples.evaluate(query));
+        for (query, answer) in self.queries.iter().zip(&answers) {
+            traffic.read(query.ask, answer);
         }
         let status = MetricsStatus {
             stale: false,
@@ -218,6 +222,28 @@ impl Simulation {
         let mut workloads = self.mesh.workloads.iter().filter(|workload| workload.namespace == namespace);
         let found = workloads.find_map(|workload| workload.pods.iter().find(|one| one.name == pod))?;
         self.network.proxy(found.id).map(proxy::Proxy::exposition)
+    }
+
+    /// The answers to all queries, in their order. A large mesh is shared out over the processors.
+    fn answers<'a>(&self, samples: &Samples<'a>) -> Vec<Answer<'a>> {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = if self.mesh.services.len() < LARGE { 1 } else { processors.min(8) };
+        let part =
+            |nth: usize| self.queries.iter().skip(nth).step_by(threads).map(|query| samples.evaluate(query));
+        if threads == 1 {
+            return part(0).collect();
+        }
+        let mut parts: Vec<_> = std::thread::scope(|scope| {
+            let running: Vec<_> =
+                (0..threads).map(|nth| scope.spawn(move || part(nth).collect::<Vec<_>>())).collect();
+            running
+                .into_iter()
+                .map(|thread| {
+                    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)).into_iter()
+                })
+                .collect()
+        });
+        (0..self.queries.len()).filter_map(|at| parts[at % threads].next()).collect()
     }
 
     fn stage(&mut self) -> Stage<'_> {

@@ -123,6 +123,29 @@ impl Api {
     ///
     /// When it does not get there.
     pub async fn start(redis_url: &str) -> Result<Self, process::Error> {
+        Self::start_until(redis_url, "/ready").await
+    }
+
+    /// Starts it and waits until it answers at all, with a graph or without.
+    ///
+    /// # Errors
+    ///
+    /// When it does not get there.
+    pub async fn alive(redis_url: &str) -> Result<Self, process::Error> {
+        Self::start_until(redis_url, "/livez").await
+    }
+
+    /// True when it has a graph.
+    pub async fn ready(&self) -> bool {
+        answers(self.process.port(1), "/ready").await
+    }
+
+    /// The process, to freeze or stop it.
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    async fn start_until(redis_url: &str, path: &str) -> Result<Self, process::Error> {
         let launch = Launch {
             program: "env",
             ports: 2,
@@ -135,8 +158,7 @@ impl Api {
                 ])
             },
         };
-        let process =
-            process::start(launch, async |process| answers(process.port(1), "/ready").await).await?;
+        let process = process::start(launch, async |process| answers(process.port(1), path).await).await?;
         Ok(Self { process })
     }
 

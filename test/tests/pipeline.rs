@@ -119,6 +119,9 @@ async fn real_objects_and_real_series_come_out_as_the_true_edges_everywhere() {
     let table = String::from_utf8(table.stdout).unwrap();
     let header: Vec<&str> = table.lines().next().unwrap_or_default().split_whitespace().collect();
     assert_eq!(header, ["SRC", "DST", "NS", "RPS", "SUCCESS", "P50", "P95", "P99", "mTLS"]);
+    let version = ours::cli(&["version", "--api-addr", &address]).await.unwrap();
+    let expected = concat!("Server version: ", env!("CARGO_PKG_VERSION"));
+    assert!(String::from_utf8_lossy(&version.stdout).contains(expected), "{version:?}");
     let unknown = ours::cli(&["graph", "-n", "nowhere", "--api-addr", &address]).await.unwrap();
     assert_eq!(unknown.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&unknown.stderr).contains("nowhere"));

@@ -194,11 +194,10 @@ async fn redis_answers_and_wants_its_password() {
 async fn rates_of_the_scraped_recording_are_those_of_the_recorded_traffic() {
     let traffic = rig::traffic(Options::default()).await.unwrap();
     let truth = fixtures::truth().unwrap();
-    // Steady state: 30 samples of each series, else the window is not full.
-    let up =
-        r#"min(count_over_time(response_total{direction="outbound",dst_service="emoji-svc"}[30s])) >= 30"#;
-    let full = async || traffic.prometheus.query(up).await.ok().filter(|rows| !rows.is_empty());
-    wait::until("the window is full", SOON, full).await.unwrap();
+    // rate() is low while a series is younger than the window, so ask only when it has existed that long.
+    let old = r#"response_total{direction="outbound",dst_service="emoji-svc"} offset 31s"#;
+    let full = async || traffic.prometheus.query(old).await.ok().filter(|rows| !rows.is_empty());
+    wait::until("the window is full", 2 * SOON, full).await.unwrap();
 
     let [expected, _] = truth.edges["web->emoji"]["requests"];
     let query =

@@ -123,8 +123,7 @@ pub(super) fn outside(ip: Ipv4Addr, port: u16) -> List {
     list
 }
 
-/// The labels of the families by called Service: of the request, and with its backend. None for calls that show in
-/// no such family under a Service.
+/// The labels of the families by called Service: of the request, and with its backend.
 pub(super) fn route(called: &Service, backend: &Service) -> (List, List) {
     let mut parent = List::default();
     parent.add("parent_group", "core");

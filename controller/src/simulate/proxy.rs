@@ -38,8 +38,8 @@ pub(super) const BOUNDS_MS: [f64; 26] = [
 /// Samples that are kept of each series.
 pub(super) const KEPT: usize = 4;
 
-/// Families in the order of a body: name, name in the `TYPE` line, type, help, and unit where there is one. Those of
-/// the newer encoder have no `_total` there.
+/// Families in the order of a body: name, name in the `TYPE` line, type and help. Those of the newer encoder
+/// have no `_total` in the `TYPE` line.
 const FAMILIES: [(&str, &str, &str, &str); 20] = [
     (
         "inbound_http_authz_allow_total",

@@ -62,7 +62,13 @@ async fn run(simulation: Arc<Mutex<Simulation>>, sender: mpsc::Sender<Message>) 
             () = sender.closed() => return Err(Closed),
         }
         let now = began.elapsed().as_secs();
-        let events = pass(&simulation, (now - lived).min(CATCH_UP_S));
+        let (shared, seconds) = (simulation.clone(), (now - lived).min(CATCH_UP_S));
+        // It waits while a poll goes on, and a large mesh takes a while: not on a thread that serves others.
+        let passed = tokio::task::spawn_blocking(move || pass(&shared, seconds)).await;
+        let events = match passed {
+            Ok(events) => events,
+            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+        };
         lived = now;
         for event in events {
             match event.change() {

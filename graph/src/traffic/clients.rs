@@ -180,9 +180,9 @@ impl ByEndpoint {
         [self.opened, self.open, self.sent, self.received].into_iter().flatten().any(|value| value > 0.0)
     }
 
-    /// True when bytes move.
-    pub(super) fn moving(&self) -> bool {
-        [self.sent, self.received].into_iter().flatten().any(|value| value > 0.0)
+    /// Bytes per second in both directions.
+    pub(super) fn bytes(&self) -> f64 {
+        [self.sent, self.received].into_iter().flatten().sum()
     }
 
     /// The share of mutual TLS: by responses where there are any, else by connections and bytes.

@@ -238,8 +238,14 @@ fn http_rate(pair: &Pair, endpoint: &ByEndpoint, clients: &Clients) -> Option<Op
     if endpoint.requests > 0.0 {
         return Some(Some(endpoint.requests));
     }
-    (endpoint.in_flight > 0.0 && endpoint.moving()).then_some(None)
+    // A stream that never ends is a request in flight; an upgraded connection (WebSocket) is not even that. What
+    // keeps an idle connection alive stays below a few bytes per second.
+    let streaming = endpoint.in_flight > 0.0 && endpoint.open.is_some_and(|open| open > 0.0);
+    (streaming || endpoint.bytes() > IDLE_BYTES).then_some(None)
 }
+
+/// Bytes per second that an idle HTTP/2 connection may move: a ping and its answer take 34 every ten seconds.
+const IDLE_BYTES: f64 = 16.0;
 
 /// The least destination in order.
 fn first() -> Destination {

@@ -294,6 +294,48 @@ fn a_client_that_is_not_scraped_is_known_by_its_identity_and_counted_by_the_serv
     assert_eq!(rps.map(|rps| (rps * 20.0).round()), Some(170.0));
 }
 
+/// A client with one request that was answered long ago, or never, on a connection that moves `bytes` per second.
+fn long_lived(answered: bool, bytes: f64) -> Vec<Series> {
+    let labels: Vec<(Text, Text)> = [
+        ("namespace", "emojivoto"),
+        ("deployment", "web"),
+        ("direction", "outbound"),
+        ("peer", "dst"),
+        ("authority", "feed-svc.emojivoto.svc.cluster.local:8080"),
+        ("dst_namespace", "emojivoto"),
+        ("dst_service", "feed-svc"),
+        ("dst_deployment", "voting"),
+        ("target_port", "8080"),
+        ("tls", "true"),
+    ]
+    .map(|(name, value)| (name.into(), value.into()))
+    .into();
+    let one = |metric: &str, last: f64, rate: f64| Series {
+        metric: metric.into(),
+        labels: labels.clone(),
+        samples: vec![(0.0, last - 20.0 * rate), (20.0, last)],
+    };
+    let mut series = vec![one("request_total", 1.0, 0.0), one("tcp_open_connections", 1.0, 0.0)];
+    series.push(one("tcp_read_bytes_total", 1e6, bytes));
+    if answered {
+        series.push(one("response_total", 1.0, 0.0));
+    }
+    series
+}
+
+#[test]
+fn a_stream_that_never_ends_and_an_upgraded_connection_are_edges_and_an_idle_connection_is_none() {
+    let edge = |answered, bytes| {
+        let mut index = index();
+        index.traffic(&read(&long_lived(answered, bytes)), MetricsStatus::default(), 1_000, 0);
+        line(&index, "emojivoto/deployment/web->emojivoto/feed-svc:8080")
+    };
+    assert_eq!(edge(false, 5.0), "http mtls rps - ok - denied -", "a stream");
+    assert_eq!(edge(false, 0.0), "http mtls rps - ok - denied -", "a stream on which nothing is said now");
+    assert_eq!(edge(true, 500.0), "http mtls rps - ok - denied -", "an upgraded connection");
+    assert_eq!(edge(true, 3.4), "no edge", "pings");
+}
+
 #[test]
 fn once_its_client_is_scraped_an_edge_has_one_name() {
     let mut index = index();

@@ -1,0 +1,44 @@
+//! How fast the parts are, each next to the least work that could do the same, measured in turns in the same run.
+//!
+//! `cargo bench -p linkerd-mcp-test --bench speed -- snapshot watch` runs two sections; without names all run.
+//! Milliseconds of a shared machine say little; the ratio to the floor is what compares from run to run.
+
+#![expect(clippy::print_stdout, reason = "the table is what a benchmark is for")]
+#![expect(clippy::unwrap_used, reason = "a failing helper ends the benchmark")]
+
+mod assemble;
+mod measure;
+mod mesh;
+mod rpc;
+mod serve;
+mod watch;
+mod wire;
+
+use measure::Table;
+
+/// Name, and what it measures.
+const SECTIONS: [(&str, fn(&mut Table)); 7] = [
+    ("snapshot", wire::snapshot),
+    ("delta", wire::delta),
+    ("frame", wire::frame),
+    ("assemble", assemble::assemble),
+    ("serve", serve::serve),
+    ("watch", watch::watch),
+    ("fanout", watch::fan_out),
+];
+
+fn main() {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    if !args.iter().any(|arg| arg == "--bench") {
+        println!("nothing measured: this is run by `cargo bench`");
+        return;
+    }
+    let wanted: Vec<&str> = args.iter().map(String::as_str).filter(|arg| !arg.starts_with("--")).collect();
+    for (name, section) in SECTIONS {
+        if wanted.is_empty() || wanted.contains(&name) {
+            let mut table = Table::new(name);
+            section(&mut table);
+            table.end();
+        }
+    }
+}
