@@ -13,6 +13,7 @@ use crate::graph::{
 };
 use crate::{
     admin::{Readiness, SharedReadiness},
+    chain::chain,
     prometheus::{MetricsSource, Poll},
     watch::Message,
 };
@@ -332,14 +333,4 @@ impl<P: Publisher> Owner<P> {
         }
         self.behind = true;
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
 }

@@ -6,6 +6,7 @@ use linkerd_mcp_graph as graph;
 
 pub mod admin;
 pub mod args;
+mod chain;
 pub mod cluster;
 pub mod index;
 mod informer;

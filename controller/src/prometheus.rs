@@ -11,6 +11,7 @@ pub use crate::graph::promql::ExtraMatcher;
 pub use discover::{Found, find};
 pub use forward::{Forwarded, forward};
 
+use crate::chain::chain;
 use crate::graph::{
     promql::{Ask, Query, answer, queries},
     status::MetricsStatus,
@@ -383,21 +384,10 @@ fn read(bodies: Vec<(Ask, Result<Body, Error>)>, url: &str, max_series: usize) -
                 );
             }
             Err(error) if essential(ask) => return Err(error),
-            Err(error) => read.problems.push(format!("{ask:?} is missing: {}", sentence(&error))),
+            Err(error) => read.problems.push(format!("{ask:?} is missing: {}", chain(&error))),
         }
     }
     Ok(read)
-}
-
-/// An error with its causes, on one line.
-fn sentence(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
 }
 
 impl MetricsSource for Prometheus {
@@ -407,7 +397,7 @@ impl MetricsSource for Prometheus {
         self.metrics.poll_ms.set(i64::try_from(started.elapsed().as_millis()).unwrap_or(i64::MAX));
         match outcome {
             Ok((traffic, status)) => Poll::Answered { traffic: Box::new(traffic), status },
-            Err(error) => Poll::Failed { reason: sentence(&error) },
+            Err(error) => Poll::Failed { reason: chain(&error) },
         }
     }
 }

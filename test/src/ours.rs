@@ -191,6 +191,53 @@ impl Api {
     }
 }
 
+/// `linkerd-mcp serve`: controller and API in one process.
+#[derive(Debug)]
+pub struct Serve {
+    process: Process,
+}
+
+impl Serve {
+    /// Starts it and waits until it has a graph.
+    ///
+    /// # Errors
+    ///
+    /// When it does not get there.
+    pub async fn start(kubeconfig: &str, prometheus_url: &str) -> Result<Self, process::Error> {
+        let launch = Launch {
+            program: "env",
+            ports: 2,
+            args: |dir: &Path, ports: &[u16]| {
+                let path = dir.join("kubeconfig");
+                std::fs::write(&path, kubeconfig)?;
+                Ok(vec![
+                    text(&program("linkerd-mcp").map_err(not_built)?),
+                    "serve".to_owned(),
+                    format!("--kubeconfig={}", text(&path)),
+                    format!("--prometheus-url={prometheus_url}"),
+                    format!("--listen=127.0.0.1:{}", ports[0]),
+                    format!("--admin-listen=127.0.0.1:{}", ports[1]),
+                    "--window=10s".to_owned(),
+                    "--poll=1s".to_owned(),
+                ])
+            },
+        };
+        let process =
+            process::start(launch, async |process| answers(process.port(1), "/ready").await).await?;
+        Ok(Self { process })
+    }
+
+    /// Where gRPC and JSON are served.
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.process.port(0)))
+    }
+
+    /// Ends it as Kubernetes or Ctrl-C would.
+    pub async fn stop(self) {
+        self.process.stop().await;
+    }
+}
+
 /// Runs the CLI to its end.
 ///
 /// # Errors

@@ -13,9 +13,10 @@ use linkerd_mcp_proto::v1::{
     watch_mesh_graph_response::Event,
 };
 use linkerd_mcp_test::{
-    ours::{self, Controller, ControllerOptions},
+    ours::{self, Controller, ControllerOptions, Serve},
     prometheus::Options,
     rig::Rig,
+    wait,
 };
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -119,6 +120,17 @@ async fn real_objects_and_real_series_come_out_as_the_true_edges_everywhere() {
     let table = String::from_utf8(table.stdout).unwrap();
     let header: Vec<&str> = table.lines().next().unwrap_or_default().split_whitespace().collect();
     assert_eq!(header, ["SRC", "DST", "NS", "RPS", "SUCCESS", "P50", "P95", "P99", "mTLS"]);
+    let kubeconfig = line.rig.kubernetes.apiserver.kubeconfig();
+    let serve = Serve::start(&kubeconfig, &line.rig.traffic.prometheus.url()).await.unwrap();
+    let here = serve.address().to_string();
+    let same = wait::until("one process says the same", Duration::from_secs(60), async || {
+        let printed = ours::cli(&["graph", "-A", "-o", "json", "--api-addr", &here]).await.ok()?;
+        let graph: Value = serde_json::from_slice(&printed.stdout).ok()?;
+        differs(&graph).is_none().then_some(())
+    });
+    same.await.unwrap();
+    serve.stop().await;
+
     let version = ours::cli(&["version", "--api-addr", &address]).await.unwrap();
     let expected = concat!("Server version: ", env!("CARGO_PKG_VERSION"));
     assert!(String::from_utf8_lossy(&version.stdout).contains(expected), "{version:?}");

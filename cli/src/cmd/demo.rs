@@ -19,6 +19,8 @@ use tokio::sync::mpsc;
 
 /// A demo is looked at for minutes; numbers that move every 15 s would look broken.
 const POLL: Duration = Duration::from_secs(2);
+/// What an incident brought should go soon after it.
+const RETAIN: Duration = Duration::from_secs(60);
 /// For the largest mesh on a slow machine.
 const START: Duration = Duration::from_secs(60);
 
@@ -58,7 +60,7 @@ pub(crate) async fn run(globals: &Globals, args: DemoArgs) -> anyhow::Result<()>
         seed: args.seed,
     };
     let source = simulate::start(options, sender);
-    let options = index::Options { poll: POLL, ..index::Options::default() };
+    let options = index::Options { poll: POLL, retain: RETAIN, ..index::Options::default() };
     let running = bound.start(options, messages, source);
     let here = Globals { api_addr: Some(running.address.to_string().parse()?), ..globals.clone() };
     first_numbers(&here).await?;

@@ -74,7 +74,7 @@ pub async fn forward(
                     Ok::<_, Error>(())
                 };
                 if let Err(error) = outcome.await {
-                    tracing::warn!(error = %super::sentence(&error), "a connection could not be forwarded to a pod");
+                    tracing::warn!(error = %crate::chain::chain(&error), "a connection could not be forwarded to a pod");
                 }
             });
         }
