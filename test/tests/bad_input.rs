@@ -2,8 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a failing helper fails the test")]
 
+use base64::Engine as _;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 use kube::{Api, api::PostParams};
+use linkerd_mcp_controller::prometheus::{self, MetricsSource as _, Poll, Prometheus};
 use linkerd_mcp_test::{
     apiserver::ApiServer,
     etcd::Etcd,
@@ -124,6 +126,29 @@ async fn a_wrong_password_and_a_redis_that_is_not_there_are_said_in_the_logs_of_
 
     let gone = ours::Api::alive(&format!("redis://{}", nobody())).await.unwrap();
     said(gone.process().log(), "cannot reach Redis").await;
+}
+
+/// Stands in for a Prometheus behind TLS: the API server has a certificate of its own authority and refuses strangers.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prometheus_with_a_certificate_of_its_own_authority_needs_that_authority() {
+    let kubernetes = rig::shared_kubernetes().await.unwrap();
+    let kubeconfig: Value = serde_yaml::from_str(&kubernetes.apiserver.kubeconfig()).unwrap();
+    let pem = kubeconfig["clusters"][0]["cluster"]["certificate-authority-data"].as_str().unwrap();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), base64::engine::general_purpose::STANDARD.decode(pem).unwrap()).unwrap();
+
+    let poll = async |ca_file| {
+        let options = prometheus::Options { ca_file, ..prometheus::Options::new(kubernetes.apiserver.url()) };
+        let mut prometheus = Prometheus::new(options, prometheus::Metrics::default()).unwrap();
+        match prometheus.poll(0).await {
+            Poll::Failed { reason } => reason,
+            Poll::Answered { status, .. } => panic!("an API server is no Prometheus: {status:?}"),
+        }
+    };
+    let trusted = poll(Some(file.path().to_owned())).await;
+    assert!(trusted.contains("refuses us with 40"), "{trusted}");
+    let stranger = poll(None).await;
+    assert!(stranger.contains("cannot be reached") && stranger.contains("certificate"), "{stranger}");
 }
 
 async fn said(log: std::path::PathBuf, words: &str) {

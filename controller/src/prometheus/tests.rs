@@ -135,6 +135,25 @@ async fn credentials_and_the_operators_matchers_are_sent() {
 }
 
 #[tokio::test]
+async fn a_user_and_the_password_in_the_file_are_sent_as_basic_authentication() {
+    // base64 of `mesh:sesame`.
+    let url = server(|request| {
+        match request.to_ascii_lowercase().contains("authorization: basic bwvzadpzzxnhbwu=") {
+            true => (OK.to_owned(), EMPTY.to_vec()),
+            false => ("401 Unauthorized".to_owned(), Vec::new()),
+        }
+    })
+    .await;
+    let password = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(password.path(), "sesame\n").unwrap();
+    let file = Some(password.path().to_owned());
+    let right = Options { user: Some("mesh".to_owned()), password_file: file, ..Options::new(&url) };
+    assert!(matches!(poll(right.clone()).await, Poll::Answered { .. }));
+    std::fs::write(password.path(), "rotated").unwrap();
+    assert!(reason(right).await.contains("refuses us with 401"), "the file is read at every poll");
+}
+
+#[tokio::test]
 async fn options_that_make_no_sense_are_refused_at_once() {
     let _installed = rustls::crypto::ring::default_provider().install_default();
     let refused = |options: Options| Prometheus::new(options, Metrics::default()).unwrap_err().to_string();
