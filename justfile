@@ -35,9 +35,10 @@ proto-check:
 deny:
     test/run deny
 
-# The benchmarks.
-bench *args:
-    cargo bench --workspace --locked {{ args }}
+# The benchmarks, or some sections of the first one: `just bench snapshot watch`. What they mean: docs/performance.md.
+bench *sections:
+    cargo bench --locked -p linkerd-mcp-test --bench speed -- {{ sections }}
+    {{ if sections == "" { "cargo bench --locked -p linkerd-mcp-test --bench memory" } else { "" } }}
 
 # Everything CI runs, in CI's order.
 ci:

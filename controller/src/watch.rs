@@ -35,6 +35,7 @@ mod object;
 mod owner;
 mod pod;
 mod policy;
+mod probe;
 mod replica_set;
 mod server;
 mod server_authorization;

@@ -156,6 +156,8 @@ pub struct Pod {
     pub proxy: Proxy,
     /// Declared container ports, those of native sidecars included.
     pub ports: Arc<[ContainerPort]>,
+    /// Where the kubelet probes over HTTP: Linkerd lets these requests in by itself. In order, each once.
+    pub probes: Arc<[Probe]>,
     /// Condition Ready.
     pub ready: bool,
     /// Phase Succeeded or Failed: it takes no part in the mesh any more.
@@ -173,6 +175,15 @@ pub struct ContainerPort {
     pub name: Text,
     /// `TCP`, `UDP` or `SCTP`.
     pub protocol: Text,
+}
+
+/// An HTTP probe of a container, its port looked up.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Probe {
+    /// Port number.
+    pub port: u16,
+    /// Path without its query, as Linkerd's policy controller reads it; empty when it does not begin with a slash.
+    pub path: Text,
 }
 
 /// A ReplicaSet or Job.
@@ -220,6 +231,8 @@ pub struct ExternalWorkload {
     pub ports: Arc<[ContainerPort]>,
     /// Labels, for selectors.
     pub labels: Labels,
+    /// The annotations that a [`Pod`] keeps as well.
+    pub annotations: Labels,
     /// Condition Ready.
     pub ready: bool,
     /// The controlling owner (an ExternalGroup of vendors' distributions).

@@ -34,7 +34,7 @@ pub struct Facts {
     /// Services by pod or ExternalWorkload; a name stands once for each slice that lists it.
     fronts: AHashMap<Behind, Vec<Text>>,
     /// Pods by address, for calls by pod IP. Host-network pods share their node's address and are left out.
-    by_ip: AHashMap<IpAddr, Key>,
+    by_ip: AHashMap<IpAddr, Arc<Pod>>,
     interner: Interner,
 }
 
@@ -129,6 +129,10 @@ impl Facts {
                 self.apply(fact, touched);
             }
         }
+        // A list comes in order, and a map that grows at its end is half empty. Made at once it is full.
+        if let Some(rows) = self.rows.get_mut(&kind) {
+            *rows = std::mem::take(rows).into_iter().collect();
+        }
     }
 
     fn link(&mut self, fact: &Fact) {
@@ -137,27 +141,27 @@ impl Facts {
                 if let Some(owner) = &pod.owner {
                     self.pods_by_owner
                         .entry(owner_key(&pod.key, owner))
-                        .or_default()
+                        .or_insert_with(one)
                         .push(pod.key.name.clone());
                 }
                 if !pod.host_network && !pod.ended {
                     for ip in &pod.ips {
-                        self.by_ip.insert(*ip, pod.key.clone());
+                        self.by_ip.insert(*ip, pod.clone());
                     }
                 }
             }
             Fact::Owner(owned) => {
                 if let Some(owner) = &owned.owner {
                     let row = (owned.kind, owned.key.name.clone());
-                    self.owned.entry(owner_key(&owned.key, owner)).or_default().push(row);
+                    self.owned.entry(owner_key(&owned.key, owner)).or_insert_with(one).push(row);
                 }
             }
             Fact::EndpointSlice(slice) => {
                 let Some(service) = &slice.service else { return };
                 let service_key = Key { namespace: slice.key.namespace.clone(), name: service.clone() };
-                self.slices.entry(service_key).or_default().push(slice.key.name.clone());
+                self.slices.entry(service_key).or_insert_with(one).push(slice.key.name.clone());
                 for behind in behind(slice) {
-                    self.fronts.entry(behind).or_default().push(service.clone());
+                    self.fronts.entry(behind).or_insert_with(one).push(service.clone());
                 }
             }
             _ => {}
@@ -171,7 +175,7 @@ impl Facts {
                     remove_one(&mut self.pods_by_owner, &owner_key(&pod.key, owner), &pod.key.name);
                 }
                 for ip in &pod.ips {
-                    if self.by_ip.get(ip) == Some(&pod.key) {
+                    if self.by_ip.get(ip).is_some_and(|known| known.key == pod.key) {
                         self.by_ip.remove(ip);
                     }
                 }
@@ -304,7 +308,7 @@ impl Facts {
 
     /// The pod that has this address now.
     pub fn pod_at(&self, ip: IpAddr) -> Option<&Arc<Pod>> {
-        self.by_ip.get(&ip).and_then(|key| self.pod(key))
+        self.by_ip.get(&ip)
     }
 
     /// A Service.
@@ -551,6 +555,11 @@ pub fn profiled_service(profile: &str) -> Option<ServiceId> {
         (Some(name), Some(namespace), Some("svc")) => Some(ServiceId::new(namespace, name)),
         _ => None,
     }
+}
+
+/// Room for one, which is what most keys have; the first push to an empty list would make room for four.
+fn one<T>() -> Vec<T> {
+    Vec::with_capacity(1)
 }
 
 fn remove_one<K: std::hash::Hash + Eq, V: PartialEq>(map: &mut AHashMap<K, Vec<V>>, key: &K, value: &V) {

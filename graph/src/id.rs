@@ -262,9 +262,8 @@ impl Form for WorkloadForm {
 impl Form for EdgeForm {
     const LOOKS_LIKE: &'static str = "source->destination";
     fn accepts(text: &str) -> bool {
-        text.split_once("->").is_some_and(|(source, destination)| {
-            source.parse::<Source>().is_ok() && destination.parse::<Destination>().is_ok()
-        })
+        text.split_once("->")
+            .is_some_and(|(source, destination)| Source::accepts(source) && Destination::accepts(destination))
     }
 }
 
@@ -321,6 +320,21 @@ impl Source {
     }
 }
 
+impl Source {
+    /// Whether `text` can be read, without making anything of it: a snapshot has an id per edge.
+    fn accepts(text: &str) -> bool {
+        match text.strip_prefix(IDENTITY).or_else(|| text.strip_prefix(UNMESHED)) {
+            Some(rest) if named(rest) => true,
+            _ => WorkloadForm::accepts(text),
+        }
+    }
+}
+
+/// The rest of a source that is no workload.
+fn named(rest: &str) -> bool {
+    !rest.is_empty() && rest.len() <= 512 && rest.bytes().all(|b| b.is_ascii_graphic())
+}
+
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -335,13 +349,11 @@ impl FromStr for Source {
     type Err = ParseError;
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
-        let plain =
-            |rest: &str| !rest.is_empty() && rest.len() <= 512 && rest.bytes().all(|b| b.is_ascii_graphic());
         match text {
-            _ if text.strip_prefix(IDENTITY).is_some_and(plain) => {
+            _ if text.strip_prefix(IDENTITY).is_some_and(named) => {
                 Ok(Self::Identity(text[IDENTITY.len()..].into()))
             }
-            _ if text.strip_prefix(UNMESHED).is_some_and(plain) => {
+            _ if text.strip_prefix(UNMESHED).is_some_and(named) => {
                 Ok(Self::Unmeshed(text[UNMESHED.len()..].into()))
             }
             _ => text.parse().map(Self::Workload),
@@ -370,6 +382,27 @@ impl Destination {
     }
 }
 
+impl Destination {
+    /// As [`Source::accepts`].
+    fn accepts(text: &str) -> bool {
+        if let Some(external) = text.strip_prefix(EXTERNAL) {
+            return ExternalForm::accepts(external);
+        }
+        let (id, _) = split_port(text);
+        ObjectForm::accepts(id) || WorkloadForm::accepts(id)
+    }
+}
+
+fn split_port(text: &str) -> (&str, Option<u16>) {
+    match text.rsplit_once(':') {
+        Some((id, port)) => match port.parse() {
+            Ok(port) => (id, Some(port)),
+            Err(_) => (text, None),
+        },
+        None => (text, None),
+    }
+}
+
 impl fmt::Display for Destination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -394,13 +427,7 @@ impl FromStr for Destination {
         if let Some(external) = text.strip_prefix(EXTERNAL) {
             return external.parse().map(Self::External);
         }
-        let (id, port) = match text.rsplit_once(':') {
-            Some((id, port)) => match port.parse() {
-                Ok(port) => (id, Some(port)),
-                Err(_) => (text, None),
-            },
-            None => (text, None),
-        };
+        let (id, port) = split_port(text);
         match id.matches('/').count() {
             1 => id.parse().map(|id| Self::Service(id, port)),
             _ => id.parse().map(|id| Self::Workload(id, port)),
@@ -467,6 +494,35 @@ mod tests {
             "external:[2001:db8::1]:443",
         ] {
             assert_eq!(text.parse::<Destination>().unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn what_is_accepted_is_what_can_be_read() {
+        let ends = [
+            "shop/deployment/web",
+            "shop/web",
+            "shop/web:80",
+            "shop/web:x",
+            "shop/deployment/web:99999",
+            "identity:",
+            "identity:a",
+            "identity:a b",
+            "unmeshed:no",
+            "unmeshed:",
+            "external:[2001:db8::1]:443",
+            "external:",
+            "external:a>b",
+            "a",
+            "",
+            "a/b/c/d",
+            "a//b",
+            "identity:a/b",
+            "unmeshed:a/b/c",
+        ];
+        for text in ends {
+            assert_eq!(Source::accepts(text), text.parse::<Source>().is_ok(), "source {text}");
+            assert_eq!(Destination::accepts(text), text.parse::<Destination>().is_ok(), "destination {text}");
         }
     }
 

@@ -7,10 +7,10 @@ use crate::{
     assemble::{self, Cluster},
     fact::Change,
     facts::{Facts, Touched},
-    id::{ExternalId, ObjectId, PolicyId, ServiceId, Text},
+    id::{EdgeId, ExternalId, ObjectId, PolicyId, ServiceId, Text},
     kind::Kind,
     metrics::Metrics,
-    model::{Graph, Policy},
+    model::{Edge, Graph, Policy},
     status::{MetricsStatus, TopologyStatus, WatchState},
     traffic::{self, Traffic},
 };
@@ -103,15 +103,7 @@ impl Index {
         let assembled =
             traffic::edges::assemble(&self.facts, &self.cluster, traffic, previous, now_ms, retain_ms);
 
-        let mut kept = OrdMap::new();
-        for (id, edge) in &assembled.edges {
-            let same = self.graph.edges.get(id).filter(|known| known.as_ref() == edge);
-            kept.insert(id.clone(), same.cloned().unwrap_or_else(|| Arc::new(edge.clone())));
-        }
-        // Equal maps stay the same map, so that the next difference has nothing to look at.
-        if kept != self.graph.edges {
-            self.graph.edges = kept;
-        }
+        replace_edges(&mut self.graph.edges, assembled.edges);
         self.callers = assembled.externals;
         self.refresh_externals();
         self.metrics = Arc::new(Metrics::new(status, assembled.metrics));
@@ -152,6 +144,26 @@ fn put<K: Ord + Clone, V: PartialEq>(map: &mut OrdMap<K, Arc<V>>, key: &K, value
         Some(value) => drop(map.insert(key.clone(), Arc::new(value))),
         None => drop(map.remove(key)),
     }
+}
+
+/// Makes `map` hold `edges` and nothing else. What is equal stays where it is: the next difference does not look at it.
+fn replace_edges(map: &mut OrdMap<EdgeId, Arc<Edge>>, edges: BTreeMap<EdgeId, Edge>) {
+    let (mut new, mut gone) = (Vec::new(), Vec::new());
+    let mut known = map.iter().peekable();
+    for (id, edge) in edges {
+        while let Some((other, _)) = known.next_if(|(other, _)| **other < id) {
+            gone.push(other.clone());
+        }
+        match known.next_if(|(other, _)| **other == id) {
+            Some((_, same)) if **same == edge => {}
+            _ => new.push((id, Arc::new(edge))),
+        }
+    }
+    gone.extend(known.map(|(id, _)| id.clone()));
+    for id in gone {
+        map.remove(&id);
+    }
+    map.extend(new);
 }
 
 fn put_policy(graph: &mut Graph, kind: Kind, namespace: &str, name: &str, policy: Option<Policy>) {

@@ -1,7 +1,48 @@
-//! Policy: which Servers select a workload and which authorizations bear on them. Who may call whom is decided from
-//! the same pieces.
+//! Policy: what Linkerd's policy controller answers for a port of a workload, and whom its proxy lets in, from the
+//! objects alone.
+//!
+//! ```text
+//! Facts ─► Policies ─► Answer: the Server that selects the port (or the default policy), its protocol,
+//!             │                its routes, and who is let in by which object
+//!             ├─► Verdict: whether a client may make a call, and the objects that decide it
+//!             └─► Ignored: objects that Linkerd does as if they were not there
+//! ```
+//!
+//! One file per rule: `server.rs` for which Server selects a port, `authorization.rs` and `authentication.rs` for who
+//! is let in, `route.rs` for which routes are attached, `probe.rs` for the default routes, `rate_limit.rs`;
+//! `verdict.rs` for what a proxy makes of it. `spec/` reads the objects, as strictly as the controller does. The rules
+//! were recorded from the real controller; the test `policy_cases` compares with the recordings.
 
+use crate::facts::Facts;
+
+pub mod answer;
+mod authentication;
+mod authorization;
+mod cluster;
+mod pattern;
+mod policies;
+mod ports;
+mod probe;
+mod rate_limit;
+mod route;
 pub mod selector;
+mod server;
+mod spec;
+mod status;
 mod targets;
+pub mod verdict;
 
+pub use answer::Answer;
+pub use cluster::{DefaultPolicy, PolicyCluster, UnknownPolicy};
+pub use pattern::Pattern;
+pub use policies::{Ignored, Policies, Target, WorkloadKey};
+pub use ports::{ParseError as PortsError, Ports};
+pub use spec::Fault;
 pub use targets::{authorizations_on, servers_of};
+pub use verdict::{Client, Decision, Reason, Request, Verdict, check_access};
+
+/// What Linkerd's policy controller answers for a port of a workload. Reads the policies of its namespace anew; ask
+/// [`Policies`] for many ports.
+pub fn resolve(facts: &Facts, cluster: &PolicyCluster, workload: &WorkloadKey, port: u32) -> Answer {
+    Policies::of_namespace(facts, cluster, &workload.key().namespace).answer(facts, workload, port)
+}

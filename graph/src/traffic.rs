@@ -17,7 +17,7 @@ use crate::{
         queries::{DST_WORKLOAD, WORKLOAD},
     },
 };
-use ahash::AHashSet;
+use ahash::{AHashMap, AHashSet};
 use std::collections::BTreeSet;
 
 /// All rows of one poll.
@@ -37,6 +37,12 @@ struct Named {
     /// `deployment`, …, or `pod`.
     kind: &'static str,
     name: Text,
+}
+
+/// The workloads that names in rows stand for; each is looked up once in a poll.
+struct Names<'a> {
+    facts: &'a Facts,
+    known: AHashMap<&'a Named, WorkloadId>,
 }
 
 /// Where a client's proxy sent something.
@@ -301,6 +307,18 @@ impl Traffic {
         let new: Text = text.into();
         self.texts.insert(new.clone());
         new
+    }
+}
+
+// === impl Names ===
+
+impl<'a> Names<'a> {
+    fn new(facts: &'a Facts) -> Self {
+        Self { facts, known: AHashMap::new() }
+    }
+
+    fn of(&mut self, named: &'a Named) -> WorkloadId {
+        self.known.entry(named).or_insert_with(|| named.resolve(self.facts)).clone()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     FactError,
-    object::{self, Condition, LabelMap, Metadata, Port},
+    object::{self, Condition, LabelMap, Metadata, PolicyAnnotations, Port},
 };
 use crate::graph::{
     fact::{ExternalWorkload, Fact},
@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 #[derive(Deserialize)]
 struct Object {
-    metadata: Metadata<LabelMap>,
+    metadata: Metadata<LabelMap, PolicyAnnotations>,
     #[serde(default)]
     spec: Spec,
     status: Option<Status>,
@@ -57,6 +57,7 @@ pub(super) fn fact(json: &str) -> Result<Fact, FactError> {
         ips: object::ips(ips.iter().map(|ip| &ip.ip)),
         ports: object.spec.ports.unwrap_or_default().into_iter().map(Into::into).collect(),
         labels: Arc::new(object.metadata.take_labels()),
+        annotations: Arc::new(object.metadata.take_annotations().into_map()),
         ready: object::ready(conditions.as_deref()),
         owner: object.metadata.controller(),
     })))
@@ -72,7 +73,8 @@ mod tests {
         let json = r#"{
             "apiVersion": "workload.linkerd.io/v1beta1",
             "kind": "ExternalWorkload",
-            "metadata": {"namespace": "shop", "name": "db-vm-1", "labels": {"app": "db"}},
+            "metadata": {"namespace": "shop", "name": "db-vm-1", "labels": {"app": "db"},
+                "annotations": {"config.linkerd.io/default-inbound-policy": "deny", "team": "store"}},
             "spec": {
                 "meshTLS": {"identity": "spiffe://root.linkerd.cluster.local/db", "serverName": "db.cluster.local"},
                 "workloadIPs": [{"ip": "192.0.2.10"}, {"ip": "2001:db8::10"}],
@@ -96,6 +98,10 @@ mod tests {
                     ContainerPort { port: 53, name: "".into(), protocol: "UDP".into() },
                 ]),
                 labels: Arc::new(LabelMap::from([("app".into(), "db".into())])),
+                annotations: Arc::new(LabelMap::from([(
+                    "config.linkerd.io/default-inbound-policy".into(),
+                    "deny".into()
+                )])),
                 ready: true,
                 owner: None,
             }))
@@ -114,6 +120,7 @@ mod tests {
                 ips: Vec::new(),
                 ports: Arc::new([]),
                 labels: Arc::default(),
+                annotations: Arc::default(),
                 ready: false,
                 owner: None,
             }))

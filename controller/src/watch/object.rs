@@ -37,6 +37,19 @@ pub(super) struct MetadataOnly<L = IgnoredAny, A = IgnoredAny> {
     pub(super) metadata: Metadata<L, A>,
 }
 
+/// The annotations that bear on policy; each field is one, under its own name.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct PolicyAnnotations {
+    #[serde(rename = "config.linkerd.io/default-inbound-policy")]
+    default_inbound_policy: Option<Text>,
+    #[serde(rename = "config.linkerd.io/skip-inbound-ports")]
+    skip_inbound_ports: Option<Text>,
+    #[serde(rename = "config.linkerd.io/opaque-ports")]
+    opaque_ports: Option<Text>,
+    #[serde(rename = "config.linkerd.io/proxy-require-identity-inbound-ports")]
+    require_identity_ports: Option<Text>,
+}
+
 /// One of `status.conditions`.
 #[derive(Debug, Deserialize)]
 pub(super) struct Condition {
@@ -48,9 +61,9 @@ pub(super) struct Condition {
 #[derive(Debug, Deserialize)]
 pub(super) struct Port {
     #[serde(alias = "containerPort")]
-    port: u16,
-    name: Option<Text>,
-    protocol: Option<Text>,
+    pub(super) port: u16,
+    pub(super) name: Option<Text>,
+    pub(super) protocol: Option<Text>,
 }
 
 /// Reads `json` as a `T`.
@@ -122,6 +135,24 @@ impl<L: Default, A: Default> Metadata<L, A> {
     pub(super) fn created_ms(&self) -> Option<i64> {
         let time: k8s_openapi::jiff::Timestamp = self.creation_timestamp.as_ref()?.parse().ok()?;
         Some(time.as_millisecond())
+    }
+}
+
+// === impl PolicyAnnotations ===
+
+impl PolicyAnnotations {
+    /// The annotations that are set, under their full names.
+    pub(super) fn into_map(self) -> LabelMap {
+        let Self { default_inbound_policy, skip_inbound_ports, opaque_ports, require_identity_ports } = self;
+        [
+            ("config.linkerd.io/default-inbound-policy", default_inbound_policy),
+            ("config.linkerd.io/skip-inbound-ports", skip_inbound_ports),
+            ("config.linkerd.io/opaque-ports", opaque_ports),
+            ("config.linkerd.io/proxy-require-identity-inbound-ports", require_identity_ports),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.into(), value?)))
+        .collect()
     }
 }
 

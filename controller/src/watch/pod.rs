@@ -2,14 +2,15 @@
 
 use super::{
     FactError,
-    object::{self, Condition, LabelMap, Metadata, Port},
+    object::{self, Condition, LabelMap, Metadata, PolicyAnnotations, Port},
+    probe::{self, Action},
 };
 use crate::graph::{
-    fact::{ContainerPort, Fact, Pod, Proxy},
+    fact::{ContainerPort, Fact, Pod, Probe, Proxy},
     id::Text,
 };
 use serde::Deserialize;
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 /// The name that the injector gives the proxy's container.
 const PROXY: &str = "linkerd-proxy";
@@ -19,24 +20,11 @@ const CONTROL_PLANE: &str = "linkerd.io/control-plane-ns";
 
 #[derive(Deserialize)]
 struct Object {
-    metadata: Metadata<LabelMap, Annotations>,
+    metadata: Metadata<LabelMap, PolicyAnnotations>,
     #[serde(default)]
     spec: Spec,
     #[serde(default)]
     status: Status,
-}
-
-/// The annotations that bear on policy; each field is one, under its own name.
-#[derive(Default, Deserialize)]
-struct Annotations {
-    #[serde(rename = "config.linkerd.io/default-inbound-policy")]
-    default_inbound_policy: Option<Text>,
-    #[serde(rename = "config.linkerd.io/skip-inbound-ports")]
-    skip_inbound_ports: Option<Text>,
-    #[serde(rename = "config.linkerd.io/opaque-ports")]
-    opaque_ports: Option<Text>,
-    #[serde(rename = "config.linkerd.io/proxy-require-identity-inbound-ports")]
-    require_identity_ports: Option<Text>,
 }
 
 #[derive(Default, Deserialize)]
@@ -54,6 +42,9 @@ struct Container {
     name: Text,
     restart_policy: Option<Text>,
     ports: Option<Vec<Port>>,
+    liveness_probe: Option<Action>,
+    readiness_probe: Option<Action>,
+    startup_probe: Option<Action>,
 }
 
 #[derive(Default, Deserialize)]
@@ -88,25 +79,9 @@ pub(super) fn fact(json: &str) -> Result<Fact, FactError> {
         // The API server fills the name in, so only a manifest that was never applied lacks it.
         service_account: object::present(object.spec.service_account_name.take())
             .unwrap_or_else(|| "default".into()),
+        probes: object.spec.probes(),
         ports: object.spec.into_ports(),
     })))
-}
-
-// === impl Annotations ===
-
-impl Annotations {
-    fn into_map(self) -> LabelMap {
-        let Self { default_inbound_policy, skip_inbound_ports, opaque_ports, require_identity_ports } = self;
-        [
-            ("config.linkerd.io/default-inbound-policy", default_inbound_policy),
-            ("config.linkerd.io/skip-inbound-ports", skip_inbound_ports),
-            ("config.linkerd.io/opaque-ports", opaque_ports),
-            ("config.linkerd.io/proxy-require-identity-inbound-ports", require_identity_ports),
-        ]
-        .into_iter()
-        .filter_map(|(name, value)| Some((name.into(), value?)))
-        .collect()
-    }
 }
 
 // === impl Spec ===
@@ -121,6 +96,13 @@ impl Spec {
         } else {
             Proxy::Absent
         }
+    }
+
+    /// The HTTP probes of all containers, init containers included.
+    fn probes(&self) -> Arc<[Probe]> {
+        let containers = self.containers.iter().flatten().chain(self.init_containers.iter().flatten());
+        let probes: BTreeSet<Probe> = containers.flat_map(Container::probes).collect();
+        probes.into_iter().collect()
     }
 
     /// The ports that Servers select from. Those of plain init containers and of the proxy itself count as well, as
@@ -139,6 +121,12 @@ impl Spec {
 // === impl Container ===
 
 impl Container {
+    fn probes(&self) -> impl Iterator<Item = Probe> + '_ {
+        let actions = [&self.liveness_probe, &self.readiness_probe, &self.startup_probe];
+        let ports = self.ports.as_deref().unwrap_or_default();
+        actions.into_iter().flatten().filter_map(|action| probe::http(action, ports))
+    }
+
     /// For an init container: it goes on running beside the pod's containers.
     fn is_sidecar(&self) -> bool {
         self.restart_policy.as_deref() == Some("Always")

@@ -2,7 +2,7 @@
 //! the same namespaces, labels and ports.
 
 use crate::{
-    fact::{ContainerPort, EndpointTarget, Fact, Key, Labels, OwnerRef},
+    fact::{ContainerPort, EndpointTarget, Fact, Key, Labels, OwnerRef, Probe},
     id::Text,
 };
 use ahash::AHashSet;
@@ -14,6 +14,7 @@ pub(super) struct Interner {
     texts: AHashSet<Text>,
     labels: AHashSet<Labels>,
     ports: AHashSet<Arc<[ContainerPort]>>,
+    probes: AHashSet<Arc<[Probe]>>,
     deletions: usize,
 }
 
@@ -59,6 +60,7 @@ impl Interner {
                 self.shared_labels(&mut pod.annotations);
                 pod.control_plane.iter_mut().for_each(|name| self.text(name));
                 self.shared_ports(&mut pod.ports);
+                self.shared_probes(&mut pod.probes);
                 pod.ips.shrink_to_fit();
             }
             Fact::Owner(owned) => {
@@ -77,6 +79,7 @@ impl Interner {
                 let external = Arc::make_mut(external);
                 self.key(&mut external.key);
                 self.shared_labels(&mut external.labels);
+                self.shared_labels(&mut external.annotations);
                 self.shared_ports(&mut external.ports);
             }
             Fact::Link(link) => self.key(&mut Arc::make_mut(link).key),
@@ -92,6 +95,7 @@ impl Interner {
         self.deletions = 0;
         self.labels.retain(|labels| Arc::strong_count(labels) > 1);
         self.ports.retain(|ports| Arc::strong_count(ports) > 1);
+        self.probes.retain(|probes| Arc::strong_count(probes) > 1);
         self.texts.retain(|text| Arc::strong_count(text) > 1);
     }
 
@@ -136,6 +140,13 @@ impl Interner {
         match self.ports.get(ports) {
             Some(known) => *ports = known.clone(),
             None => drop(self.ports.insert(ports.clone())),
+        }
+    }
+
+    fn shared_probes(&mut self, probes: &mut Arc<[Probe]>) {
+        match self.probes.get(probes) {
+            Some(known) => *probes = known.clone(),
+            None => drop(self.probes.insert(probes.clone())),
         }
     }
 }

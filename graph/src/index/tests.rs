@@ -36,6 +36,7 @@ fn pod() -> impl Strategy<Value = Fact> {
                 control_plane: meshed.then(|| "linkerd".into()),
                 proxy: if meshed { Proxy::NativeSidecar } else { Proxy::Absent },
                 ports: [ContainerPort { port: 8080, name: "http".into(), protocol: "TCP".into() }].into(),
+                probes: [].into(),
                 ready,
                 ended,
                 host_network: false,
@@ -79,6 +80,7 @@ fn external_workload() -> impl Strategy<Value = Fact> {
             ips: Vec::new(),
             ports: [].into(),
             labels,
+            annotations: Default::default(),
             ready: true,
             owner: None,
         }))
@@ -212,6 +214,7 @@ fn a_pod_belongs_to_the_deployment_above_its_replica_set_whichever_comes_first()
         control_plane: Some("linkerd".into()),
         proxy: Proxy::NativeSidecar,
         ports: [].into(),
+        probes: [].into(),
         ready: true,
         ended: false,
         host_network: false,

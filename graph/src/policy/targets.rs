@@ -1,6 +1,6 @@
 //! Which Servers select a pod or ExternalWorkload, and which authorizations and routes hang on these Servers.
 
-use super::selector::Selector;
+use super::{selector::Selector, spec::ServerSpec};
 use crate::{
     fact::{ContainerPort, Key, Labels, PolicyObject},
     facts::Facts,
@@ -29,18 +29,8 @@ pub fn servers_of(
 }
 
 fn selects(server: &PolicyObject, labels: &Labels, ports: &[ContainerPort], external: bool) -> bool {
-    let field = if external { "externalWorkloadSelector" } else { "podSelector" };
-    let Some(selector) = server.spec.get(field) else { return false };
-    let Ok(selector) = serde_json::from_value::<Selector>(selector.clone()) else { return false };
-    let port = match server.spec.get("port") {
-        Some(Value::Number(number)) => number.as_u64().is_some_and(|number| u16::try_from(number).is_ok()),
-        // A number in a string is a name, as the policy controller reads it.
-        Some(Value::String(name)) => {
-            ports.iter().any(|port| *port.name == **name && &*port.protocol != "UDP")
-        }
-        _ => false,
-    };
-    port && selector.matches(labels)
+    ServerSpec::read(&server.spec)
+        .is_ok_and(|spec| spec.selects_workload(external, labels) && spec.selects_some_port(ports))
 }
 
 /// The authorizations that bear on any of `servers`, all of one namespace.

@@ -6,6 +6,7 @@ use crate::{
     id::{Destination, EdgeId, Source, Text},
     model::{Edge, Graph},
 };
+use ahash::AHashMap;
 use imbl::{OrdMap, OrdSet};
 
 /// Which edges lead to a node, and which concern a namespace without starting at one of its workloads.
@@ -20,11 +21,16 @@ pub struct Index {
 impl Index {
     /// The index of `graph`, from nothing.
     pub fn of(graph: &Graph) -> Self {
-        let mut index = Self::default();
+        let mut callers: AHashMap<&str, Vec<&EdgeId>> = AHashMap::new();
+        let mut in_namespaces: AHashMap<&str, Vec<&EdgeId>> = AHashMap::new();
         for (id, edge) in &graph.edges {
-            index.insert(id, edge);
+            caller_keys(edge).for_each(|key| callers.entry(key).or_default().push(id));
+            namespaces(edge)
+                .into_iter()
+                .flatten()
+                .for_each(|name| in_namespaces.entry(name).or_default().push(id));
         }
-        index
+        Self { callers: sets(callers), namespaces: sets(in_namespaces) }
     }
 
     /// Follows a change. `before` is the graph that this is the index of and that `delta` applies to.
@@ -90,6 +96,12 @@ fn namespaces(edge: &Edge) -> [Option<&str>; 2] {
         Source::Workload(_) => [None, target.filter(|target| Some(*target) != source)],
         _ => [source, target.filter(|target| Some(*target) != source)],
     }
+}
+
+/// Sets of ids that are in order already: each goes to the end of its set.
+fn sets(lists: AHashMap<&str, Vec<&EdgeId>>) -> OrdMap<Text, OrdSet<EdgeId>> {
+    let set = |ids: Vec<&EdgeId>| ids.into_iter().cloned().collect::<OrdSet<_>>();
+    lists.into_iter().map(|(key, ids)| (Text::from(key), set(ids))).collect()
 }
 
 fn put(map: &mut OrdMap<Text, OrdSet<EdgeId>>, key: &str, id: &EdgeId) {

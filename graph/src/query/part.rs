@@ -5,11 +5,12 @@ use super::{
     edges::{self, EdgeRef, under},
 };
 use crate::{
-    id::{Destination, ExternalId, ObjectId, PolicyId, ServiceId, Source, WorkloadId},
+    id::{Destination, EdgeId, ExternalId, ObjectId, PolicyId, ServiceId, Source, WorkloadId},
     kind::KINDS,
     metrics::Metrics,
     model::{External, Graph, Policy, Service, Workload},
 };
+use ahash::AHashSet;
 use std::{collections::BTreeSet, sync::Arc};
 
 /// Entries of a graph, each list ordered by id.
@@ -99,17 +100,26 @@ impl<'a> Part<'a> {
         if self.edges.len() == graph.edges.len() {
             return Rollups::of(self.edges.iter().copied(), metrics);
         }
-        let mut around: Vec<EdgeRef<'_>> = Vec::new();
-        for (id, _) in &self.services {
-            around.extend(edges::to(graph, index, &Node::Service((*id).clone())));
+        // Most of them are in the part already, and finding an edge in the graph costs more than all else here.
+        let mut known: AHashSet<&EdgeId> = self.edges.iter().map(|(id, _)| *id).collect();
+        let mut around = self.edges.clone();
+        let services = self.services.iter().map(|(id, _)| id.as_str());
+        let workloads = self.workloads.iter().map(|(id, _)| id.as_str());
+        for id in services.chain(workloads).flat_map(|key| index.callers(key)) {
+            if !known.contains(id)
+                && let Some(edge) = graph.edges.get_key_value(id)
+            {
+                known.insert(edge.0);
+                around.push(edge);
+            }
         }
         for (id, _) in &self.workloads {
-            let node = Node::Workload((*id).clone());
-            around.extend(edges::to(graph, index, &node));
-            around.extend(edges::from(graph, &node));
+            let calls = edges::from(graph, &Node::Workload((*id).clone()));
+            around.extend(calls.into_iter().filter(|(id, _)| known.insert(id)));
         }
-        around.sort_unstable_by_key(|(id, _)| *id);
-        around.dedup_by(|(a, _), (b, _)| a == b);
+        if around.len() > self.edges.len() {
+            around.sort_unstable_by_key(|(id, _)| *id);
+        }
         Rollups::of(around, metrics)
     }
 

@@ -56,9 +56,17 @@ impl Rollups {
     pub fn of<'a>(edges: impl IntoIterator<Item = EdgeRef<'a>>, metrics: &Metrics) -> Self {
         let mut rollups = Self::default();
         let mut numbers = metrics.iter().peekable();
+        let edges: Vec<_> = edges.into_iter().collect();
+        // Both are in the order of ids. For a small part of a large mesh looking up is cheaper than walking along.
+        let few = edges.len() * 16 < metrics.ids.len();
         for (id, edge) in edges {
-            while numbers.next_if(|(other, _)| *other < id).is_some() {}
-            let Some((_, numbers)) = numbers.next_if(|(other, _)| *other == id) else { continue };
+            let found = if few {
+                metrics.get(id)
+            } else {
+                while numbers.next_if(|(other, _)| *other < id).is_some() {}
+                numbers.next_if(|(other, _)| *other == id).map(|(_, numbers)| numbers)
+            };
+            let Some(numbers) = found else { continue };
             if let Source::Workload(source) = &edge.src {
                 rollups.node(source.as_str()).outbound.add(numbers);
             }

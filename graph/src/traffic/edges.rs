@@ -12,7 +12,7 @@
 //! 4. A denial looks like success to the client (status 403), so it is taken out of the success rate.
 
 use super::{
-    Client, Traffic,
+    Client, Names, Traffic,
     clients::{ByEndpoint, Calls, Clients, Pair, Security},
     servers::{self, Call, Served},
 };
@@ -25,7 +25,7 @@ use crate::{
     metrics::{EdgeMetrics, Metrics},
     model::{Edge, ObservedBy, Protocol, Tls},
 };
-use ahash::AHashMap;
+use ahash::{AHashMap, AHashSet};
 use imbl::OrdMap;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -63,9 +63,10 @@ pub fn assemble(
     now_ms: i64,
     retain_ms: i64,
 ) -> Assembled {
-    let clients = Clients::gather(traffic, facts);
-    let served = servers::gather(traffic, facts);
-    let mut identities = Identities { facts, cluster, known: AHashMap::new() };
+    let mut names = Names::new(facts);
+    let clients = Clients::gather(traffic, &mut names);
+    let served = servers::gather(traffic, &mut names);
+    let mut identities = Identities { facts, cluster, known: AHashMap::new(), bearers: AHashMap::new() };
 
     let mut drafts: BTreeMap<EdgeId, Draft> = BTreeMap::new();
     for (pair, calls) in clients.calls.iter().filter(|(_, calls)| calls.ok + calls.failed > 0.0) {
@@ -87,11 +88,13 @@ pub fn assemble(
     }
 
     let mut assembled = Assembled::default();
+    let mut edges = Vec::with_capacity(drafts.len());
     for (id, mut draft) in drafts {
         draft.numbers.last_seen_ms = Some(now_ms);
         assembled.metrics.push((id.clone(), draft.numbers));
-        assembled.edges.insert(id, draft.edge);
+        edges.push((id, draft.edge));
     }
+    assembled.edges = edges.into_iter().collect();
     retain(&mut assembled, previous, now_ms, retain_ms);
     for edge in assembled.edges.values() {
         if let Destination::External(id) = &edge.dst {
@@ -108,7 +111,7 @@ fn add(drafts: &mut BTreeMap<EdgeId, Draft>, draft: Draft) {
 /// An edge to a Service that route metrics say was called.
 fn called(pair: &Pair, calls: &Calls, clients: &Clients, identity: Option<Text>) -> Draft {
     let (src, dst) = pair;
-    let endpoint = |dst: &Destination| clients.endpoints.get(&(src.clone(), dst.clone()));
+    let endpoint = |dst: &Destination| clients.endpoints.get(&(src.clone(), dst.clone())).map(AsRef::as_ref);
     let backends: Vec<&Destination> =
         calls.backends.iter().filter(|(_, rate)| **rate > 0.0).map(|(backend, _)| backend).collect();
     let elsewhere = backends.iter().any(|backend| *backend != dst);
@@ -284,34 +287,32 @@ fn share(security: &Security) -> Option<f64> {
 /// Gives each draft what the servers' proxies decided about it, and returns the server rows no draft stands for.
 fn judge<'a>(
     drafts: &mut BTreeMap<EdgeId, Draft>,
-    served: &'a BTreeMap<Call, Served>,
+    served: &'a BTreeMap<Call, Box<Served>>,
 ) -> Vec<(&'a Call, &'a Served)> {
-    let mut by_server: AHashMap<(WorkloadId, Text), Vec<EdgeId>> = AHashMap::new();
-    for (id, draft) in drafts.iter() {
+    let mut drafts: Vec<&mut Draft> = drafts.values_mut().collect();
+    let mut by_server: AHashMap<(WorkloadId, Text), Vec<usize>> = AHashMap::new();
+    for (at, draft) in drafts.iter().enumerate() {
         let Some(identity) = &draft.identity else { continue };
         for workload in &draft.edge.workloads {
-            by_server.entry((workload.clone(), identity.clone())).or_default().push(id.clone());
+            by_server.entry((workload.clone(), identity.clone())).or_default().push(at);
         }
     }
     let mut unmatched = Vec::new();
     for (call, served) in served {
-        let ids: Vec<EdgeId> = match &call.client {
+        let matching: Vec<usize> = match &call.client {
             Client::Identity(identity) => {
                 let known = by_server.get(&(call.at.clone(), identity.clone())).into_iter().flatten();
-                known
-                    .filter(|id| drafts.get(*id).is_some_and(|draft| draft.on_port(call.port)))
-                    .cloned()
-                    .collect()
+                known.filter(|at| drafts[**at].on_port(call.port)).copied().collect()
             }
             Client::Unmeshed(_) => Vec::new(),
         };
-        if ids.is_empty() {
-            unmatched.push((call, served));
+        if matching.is_empty() {
+            unmatched.push((call, &**served));
             continue;
         }
-        share_out(drafts, &ids, served);
+        share_out(&mut drafts, &matching, served);
     }
-    for draft in drafts.values_mut() {
+    for draft in drafts {
         draft.count_denials();
     }
     unmatched
@@ -320,9 +321,9 @@ fn judge<'a>(
 /// Several edges may lead from one identity to one port (two Services of one workload, two workloads of one
 /// ServiceAccount). The server's proxy does not tell them apart; its counts are shared out by what each client
 /// counted.
-fn share_out(drafts: &mut BTreeMap<EdgeId, Draft>, ids: &[EdgeId], served: &Served) {
+fn share_out(drafts: &mut [&mut Draft], matching: &[usize], served: &Served) {
     let weigh = |weight: &dyn Fn(&Draft) -> f64| -> Vec<f64> {
-        let weights: Vec<f64> = ids.iter().map(|id| drafts.get(id).map_or(0.0, weight)).collect();
+        let weights: Vec<f64> = matching.iter().map(|at| weight(&*drafts[*at])).collect();
         let total: f64 = weights.iter().sum();
         weights
             .iter()
@@ -331,9 +332,8 @@ fn share_out(drafts: &mut BTreeMap<EdgeId, Draft>, ids: &[EdgeId], served: &Serv
     };
     let by_rate = weigh(&|draft| draft.numbers.rps.or(draft.numbers.tcp_opened).unwrap_or(0.0));
     let by_refusal = weigh(&Draft::refusals);
-    for (at, id) in ids.iter().enumerate() {
-        let Some(draft) = drafts.get_mut(id) else { continue };
-        let numbers = &mut draft.numbers;
+    for (at, draft) in matching.iter().enumerate() {
+        let numbers = &mut drafts[*draft].numbers;
         if served.judged {
             *numbers.allowed.get_or_insert_default() += served.allowed.unwrap_or(0.0) * by_rate[at];
             *numbers.denied.get_or_insert_default() += served.denied() * by_refusal[at];
@@ -405,7 +405,11 @@ fn retain(
     retain_ms: i64,
 ) {
     let (edges, metrics) = previous;
-    let covered: BTreeSet<(Text, WorkloadId)> = assembled
+    let gone: Vec<_> = edges.iter().filter(|(id, _)| !assembled.edges.contains_key(*id)).collect();
+    if gone.is_empty() {
+        return;
+    }
+    let covered: AHashSet<(Text, WorkloadId)> = assembled
         .edges
         .values()
         .filter_map(|edge| edge.client_identity.clone().map(|identity| (identity, edge)))
@@ -420,7 +424,7 @@ fn retain(
         }
         _ => false,
     };
-    for (id, edge) in edges.iter().filter(|(id, _)| !assembled.edges.contains_key(*id)).collect::<Vec<_>>() {
+    for (id, edge) in gone {
         let last_seen = metrics.get(id).and_then(|numbers| numbers.last_seen_ms);
         if last_seen.is_some_and(|seen| now_ms - seen <= retain_ms) && !renamed(edge) {
             assembled.edges.insert(id.clone(), Edge::clone(edge));
@@ -470,6 +474,7 @@ struct Identities<'a> {
     facts: &'a Facts,
     cluster: &'a Cluster,
     known: AHashMap<WorkloadId, Option<Text>>,
+    bearers: AHashMap<Text, Vec<WorkloadId>>,
 }
 
 // === impl Identities ===
@@ -493,8 +498,17 @@ impl Identities<'_> {
             .identity(&pod.key.namespace, &pod.service_account)
     }
 
-    /// The meshed workloads that present `identity`, sorted.
-    fn bearers(&self, identity: &str) -> Vec<WorkloadId> {
+    /// The meshed workloads that present `identity`, sorted. Looked for once: it takes all pods of a namespace.
+    fn bearers(&mut self, identity: &Text) -> Vec<WorkloadId> {
+        if let Some(known) = self.bearers.get(identity) {
+            return known.clone();
+        }
+        let bearers = self.find_bearers(identity);
+        self.bearers.insert(identity.clone(), bearers.clone());
+        bearers
+    }
+
+    fn find_bearers(&self, identity: &str) -> Vec<WorkloadId> {
         let Some((namespace, _)) = crate::id::service_account(identity) else {
             return self.external_bearers(identity);
         };

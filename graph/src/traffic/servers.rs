@@ -1,15 +1,15 @@
 //! What servers' proxies counted, gathered by server port and client.
 
-use super::{Client, ServerRow, Traffic};
+use super::{Client, Names, ServerRow, Traffic};
 use crate::{
-    facts::Facts,
     id::{Text, WorkloadId},
     promql::Ask,
 };
+use ahash::{AHashMap, AHashSet};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A port of a workload and who calls it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Call {
     pub(super) at: WorkloadId,
     pub(super) port: Option<u16>,
@@ -34,14 +34,15 @@ pub(super) struct Served {
 }
 
 /// Everything servers' proxies counted.
-pub(super) fn gather(traffic: &Traffic, facts: &Facts) -> BTreeMap<Call, Served> {
-    let mut calls: BTreeMap<Call, Served> = BTreeMap::new();
+pub(super) fn gather<'a>(traffic: &'a Traffic, names: &mut Names<'a>) -> BTreeMap<Call, Box<Served>> {
+    // By hash first and in order afterwards, as for clients.
+    let mut calls: AHashMap<Call, Box<Served>> = AHashMap::new();
     for row in &traffic.servers {
-        let key = Call { at: row.at.resolve(facts), port: row.port, client: row.client.clone() };
+        let key = Call { at: names.of(&row.at), port: row.port, client: row.client.clone() };
         calls.entry(key).or_default().add(row);
     }
     // One client may be counted only by a denial, which does not say the protocol: its port does.
-    let grpc: BTreeSet<(WorkloadId, Option<u16>)> = calls
+    let grpc: AHashSet<(WorkloadId, Option<u16>)> = calls
         .iter()
         .filter(|(_, served)| served.grpc)
         .map(|(call, _)| (call.at.clone(), call.port))
@@ -49,7 +50,7 @@ pub(super) fn gather(traffic: &Traffic, facts: &Facts) -> BTreeMap<Call, Served>
     for (call, served) in &mut calls {
         served.grpc |= grpc.contains(&(call.at.clone(), call.port));
     }
-    calls
+    calls.into_iter().collect()
 }
 
 impl Served {

@@ -117,6 +117,7 @@ fn index() -> Index {
             control_plane: meshed.then(|| "linkerd".into()),
             proxy: if meshed { Proxy::NativeSidecar } else { Proxy::Absent },
             ports: [].into(),
+            probes: [].into(),
             ready: true,
             ended: false,
             host_network: false,

@@ -25,6 +25,14 @@ pub struct Frame {
     status: MetricsStatus,
     columns: MetricColumns,
     authorizations: Vec<Arc<[Text]>>,
+    /// The empty list, for edges without one.
+    nobody: Arc<[Text]>,
+}
+
+/// What a column holds.
+enum Known {
+    Number(&'static Number, f64),
+    LastSeen,
 }
 
 /// Bytes that are not a frame, or one that must not be believed.
@@ -112,7 +120,7 @@ const fn share(field: u32, get: fn(&EdgeMetrics) -> Option<f64>, set: fn(&mut Ed
     Number { field, scale: 1_000_000, most: 1.0, get, set }
 }
 
-const NUMBERS: [Number; 14] = [
+static NUMBERS: [Number; 14] = [
     number(1, 1000, |row| row.rps, |row, value| row.rps = Some(value)),
     share(2, |row| row.success_rate, |row, value| row.success_rate = Some(value)),
     number(3, 1000, |row| row.p50_ms, |row, value| row.p50_ms = Some(value)),
@@ -143,11 +151,6 @@ const LARGEST: f64 = (1_u64 << 53) as f64;
 pub fn encode(position: Position, graph: &Graph, edges_hash: u64, metrics: &Metrics) -> Vec<u8> {
     let rows = aligned(graph, metrics);
     let as_of_ms = metrics.status.as_of_ms.unwrap_or_default();
-    let numbers =
-        NUMBERS.iter().map(|number| column(number.field, number.scale, &rows, |row| number.raw(row)));
-    let last_seen = column(LAST_SEEN, 1, &rows, |row| {
-        row.last_seen_ms.map_or(ABSENT, |ms| zigzag(ms.wrapping_sub(as_of_ms)))
-    });
     let (authorizations, authorization_index) = authorizations(&rows);
     let columns = MetricColumns {
         epoch: position.epoch,
@@ -155,7 +158,7 @@ pub fn encode(position: Position, graph: &Graph, edges_hash: u64, metrics: &Metr
         edges_hash,
         edge_count: u32::try_from(rows.len()).expect("a graph has fewer than 2^32 edges"),
         as_of_ms,
-        columns: numbers.chain([last_seen]).flatten().collect(),
+        columns: columns(&rows, as_of_ms),
         authorizations,
         authorization_index,
         status_json: serde_json::to_vec(&metrics.status).expect("a status has string keys").into(),
@@ -184,7 +187,7 @@ pub fn decode(bytes: &[u8], limits: Limits) -> Result<Frame, Error> {
         .map(|list| list.values.into_iter().map(Text::from).collect())
         .collect();
     let position = Position { epoch: columns.epoch, seq: columns.seq };
-    Ok(Frame { position, status, columns, authorizations })
+    Ok(Frame { position, status, columns, authorizations, nobody: Arc::from([]) })
 }
 
 // === impl Frame ===
@@ -201,45 +204,58 @@ impl Frame {
         if u32::try_from(found) != Ok(wanted) || edges_hash != self.columns.edges_hash {
             return Err(OtherEdges { wanted, found });
         }
-        let rows = self.rows(found);
-        let absent = EdgeMetrics::default();
-        let (ids, rows): (Vec<_>, Vec<_>) = graph
-            .edges
-            .keys()
-            .zip(rows)
-            .filter(|(_, row)| *row != absent)
-            .map(|(id, row)| (id.clone(), row))
-            .unzip();
-        Ok(Metrics { status: self.status.clone(), ids: ids.into(), rows: rows.into() })
+        let known: Vec<(&[u64], Known)> = self.known().collect();
+        let has_any = |at: &usize| {
+            known.iter().any(|(values, _)| values[*at] != ABSENT) || !self.authorized_by(*at).is_empty()
+        };
+        let places: Vec<usize> = (0..found).filter(has_any).collect();
+        // A row is large, so each is made where it stays.
+        let rows = places.iter().map(|at| self.row(&known, *at)).collect();
+        let ids = match places.len() == found {
+            true => graph.edges.keys().cloned().collect::<Vec<_>>().into(),
+            false => {
+                let keys: Vec<_> = graph.edges.keys().collect();
+                places.iter().map(|at| keys[*at].clone()).collect()
+            }
+        };
+        Ok(Metrics { status: self.status.clone(), ids, rows })
     }
 
-    fn rows(&self, edges: usize) -> Vec<EdgeMetrics> {
-        let none: Arc<[Text]> = Arc::from([]);
-        let mut rows = match &*self.columns.authorization_index {
-            [] => vec![EdgeMetrics { authorized_by: none, ..EdgeMetrics::default() }; edges],
-            index => index
-                .iter()
-                .map(|at| EdgeMetrics { authorized_by: self.list(*at), ..Default::default() })
-                .collect(),
-        };
-        for column in &self.columns.columns {
-            let cells = rows.iter_mut().zip(&column.values).filter(|(_, value)| **value != ABSENT);
-            if column.field == LAST_SEEN {
-                let as_of_ms = self.columns.as_of_ms;
-                cells.for_each(|(row, value)| {
-                    row.last_seen_ms = Some(as_of_ms.wrapping_add(unzigzag(*value)))
-                });
-            } else if let Some(number) = NUMBERS.iter().find(|number| number.field == column.field) {
-                let scale = f64::from(column.scale);
-                cells.for_each(|(row, value)| (number.set)(row, unzigzag(*value) as f64 / scale));
+    /// The columns that this version knows, each with one value per edge.
+    fn known(&self) -> impl Iterator<Item = (&[u64], Known)> {
+        self.columns.columns.iter().filter_map(|column| {
+            let known = match column.field {
+                LAST_SEEN => Known::LastSeen,
+                field => {
+                    Known::Number(NUMBERS.iter().find(|number| number.field == field)?, column.scale.into())
+                }
+            };
+            Some((&*column.values, known))
+        })
+    }
+
+    fn row(&self, columns: &[(&[u64], Known)], at: usize) -> EdgeMetrics {
+        let mut row = EdgeMetrics { authorized_by: self.authorized_by(at).clone(), ..EdgeMetrics::default() };
+        for (values, known) in columns.iter().filter(|(values, _)| values[at] != ABSENT) {
+            let value = unzigzag(values[at]);
+            match known {
+                Known::LastSeen => row.last_seen_ms = Some(self.columns.as_of_ms.wrapping_add(value)),
+                Known::Number(number, scale) => (number.set)(&mut row, value as f64 / scale),
             }
         }
-        rows
+        row
     }
 
-    fn list(&self, at: u32) -> Arc<[Text]> {
+    fn authorized_by(&self, at: usize) -> &Arc<[Text]> {
+        match self.columns.authorization_index.get(at) {
+            Some(list) => self.list(*list),
+            None => &self.nobody,
+        }
+    }
+
+    fn list(&self, at: u32) -> &Arc<[Text]> {
         let at = usize::try_from(at).expect("a pointer has at least 32 bits");
-        self.authorizations.get(at).cloned().expect("every index was checked when the frame was read")
+        self.authorizations.get(at).expect("every index was checked when the frame was read")
     }
 }
 
@@ -267,21 +283,32 @@ fn aligned<'a>(graph: &Graph, metrics: &'a Metrics) -> Vec<Option<&'a EdgeMetric
         .edges
         .keys()
         .map(|id| {
+            // Most often it is the same id, and then the same pointer: no text is compared.
+            if let Some((_, row)) = known.next_if(|(other, _)| *other == id) {
+                return Some(row);
+            }
             while known.next_if(|(other, _)| *other < id).is_some() {}
             known.next_if(|(other, _)| *other == id).map(|(_, row)| row)
         })
         .collect()
 }
 
-/// One column; `None` when no edge has this number.
-fn column(
-    field: u32,
-    scale: u32,
-    rows: &[Option<&EdgeMetrics>],
-    raw: impl Fn(&EdgeMetrics) -> u64,
-) -> Option<Column> {
-    let values: Vec<u64> = rows.iter().map(|row| row.map_or(ABSENT, &raw)).collect();
-    values.iter().any(|value| *value != ABSENT).then_some(Column { field, scale, values })
+/// The columns that any edge has a number in. One pass over the rows, which are large, fills all of them.
+fn columns(rows: &[Option<&EdgeMetrics>], as_of_ms: i64) -> Vec<Column> {
+    let kinds = NUMBERS.iter().map(|number| (number.field, number.scale)).chain([(LAST_SEEN, 1)]);
+    let mut columns: Vec<Column> =
+        kinds.map(|(field, scale)| Column { field, scale, values: vec![ABSENT; rows.len()] }).collect();
+    for (at, row) in rows.iter().enumerate() {
+        let Some(row) = row else { continue };
+        for (number, column) in NUMBERS.iter().zip(&mut columns) {
+            column.values[at] = number.raw(row);
+        }
+        if let (Some(ms), Some(column)) = (row.last_seen_ms, columns.last_mut()) {
+            column.values[at] = zigzag(ms.wrapping_sub(as_of_ms));
+        }
+    }
+    columns.retain(|column| column.values.iter().any(|value| *value != ABSENT));
+    columns
 }
 
 /// The distinct lists of authorizations and each edge's index into them; both empty when no edge has any.

@@ -70,8 +70,8 @@ fn one_change(table: &mut Table) {
         let mut published = index.graph().clone();
         let mut turn = 0;
         let candidate = || {
-            turn += 1;
             index.change(changes[turn % changes.len()].clone());
+            turn += 1;
             let graph = index.refresh();
             let delta = delta::diff(&published, graph);
             assert!(!delta.is_empty());

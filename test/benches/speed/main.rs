@@ -17,7 +17,9 @@ mod wire;
 use measure::Table;
 
 /// Name, and what it measures.
-const SECTIONS: [(&str, fn(&mut Table)); 7] = [
+type Section = (&'static str, fn(&mut Table));
+
+const SECTIONS: [Section; 7] = [
     ("snapshot", wire::snapshot),
     ("delta", wire::delta),
     ("frame", wire::frame),

@@ -99,11 +99,7 @@ impl Size {
 
     /// Caller and callee of every edge, by their numbers. Low numbers are called more.
     fn calls(self) -> Vec<(usize, usize)> {
-        let mut seed = 7_u64;
-        let mut random = move || {
-            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (seed >> 11) as f64 / (1_u64 << 53) as f64
-        };
+        let mut random = random(7);
         let mut calls = BTreeSet::new();
         while calls.len() < self.edges {
             let from = calls.len() % self.services;
@@ -116,11 +112,12 @@ impl Size {
     /// The body that Prometheus would answer `ask` with; none for what this mesh has no series of.
     pub(crate) fn answer(self, ask: Ask) -> Option<String> {
         let calls = self.calls();
+        let mut random = random(ask as u64 + 1);
         let mut body = String::from(r#"{"status":"success","data":{"resultType":"vector","result":["#);
         for (at, (from, to)) in calls.into_iter().enumerate() {
             let (src, dst) = (namespace(from), namespace(to));
             let (caller, callee) = (name(from), name(to));
-            let value = 1.0 + (at % 997) as f64 * 0.173_205_080_756_887_7;
+            let value = value(ask, &mut random);
             let labels = match ask {
                 Ask::Responses => format!(
                     r#""authority":"{callee}.{dst}.svc.cluster.local:80","classification":"success","deployment":"{caller}","dst_deployment":"{callee}","dst_namespace":"{dst}","dst_service":"{callee}","namespace":"{src}","server_id":"{callee}.{dst}.{SUFFIX}","target_port":"8080","tls":"true""#
@@ -177,6 +174,28 @@ impl Size {
     }
 }
 
+/// Numbers from 0 to 1 without order, the same ones at every run.
+fn random(seed: u64) -> impl FnMut() -> f64 {
+    let mut state = seed;
+    move || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 11) as f64 / (1_u64 << 53) as f64
+    }
+}
+
+/// What a proxy may count: rates and latencies that differ by orders of magnitude, few of them large.
+fn value(ask: Ask, random: &mut impl FnMut() -> f64) -> f64 {
+    let skewed = random().powi(4);
+    match ask {
+        Ask::LatencyP50 => 1.0 + 50.0 * skewed,
+        Ask::LatencyP95 => 5.0 + 200.0 * skewed,
+        Ask::LatencyP99 => 10.0 + 900.0 * skewed,
+        Ask::TcpOpen => (1.0 + 20.0 * skewed).round(),
+        Ask::TcpSent | Ask::TcpReceived => 100.0 + 1e6 * skewed,
+        _ => 0.1 + 200.0 * skewed,
+    }
+}
+
 pub(crate) fn status() -> MetricsStatus {
     MetricsStatus { stale: false, as_of_ms: Some(NOW_MS), window_s: 30, ..MetricsStatus::default() }
 }
@@ -222,6 +241,7 @@ pub(crate) fn pod(at: usize, nth: usize) -> Pod {
         control_plane: Some(text("linkerd")),
         proxy: Proxy::NativeSidecar,
         ports: [port(8080, "http"), port(4143, "linkerd-proxy"), port(4191, "linkerd-admin")].into(),
+        probes: [].into(),
         ready: true,
         ended: false,
         host_network: false,

@@ -112,7 +112,7 @@ pub(crate) fn server_time() -> Duration {
     let nanos = tasks
         .filter(|task| std::fs::read_to_string(task.join("comm")).is_ok_and(|name| name.trim() == SERVER))
         .filter_map(|task| std::fs::read_to_string(task.join("schedstat")).ok())
-        .filter_map(|stat| stat.split(' ').next()?.parse().ok());
+        .filter_map(|stat| stat.split(' ').next()?.parse::<u64>().ok());
     Duration::from_nanos(nanos.sum())
 }
 

@@ -53,10 +53,10 @@ pub(crate) fn serve(table: &mut Table) {
     let whole = GetMeshGraphRequest::default();
     let bytes = small.get(&whole);
     let what = format!("GetMeshGraph, whole, {}, {}", SMALL.name(), size(bytes));
-    alternate(table, &what, 16, bytes, || drop(small.get(&whole)));
+    alternate(table, &what, 16, bytes, || _ = small.get(&whole));
     let bytes = large.get(&whole);
     let what = format!("GetMeshGraph, whole, {}, {}", LARGE.name(), size(bytes));
-    alternate(table, &what, 3, bytes, || drop(large.get(&whole)));
+    alternate(table, &what, 3, bytes, || _ = large.get(&whole));
     for (rig, size) in [(&small, SMALL), (&large, LARGE)] {
         let count = rig.served.metrics.encodes(Encoded::GraphProtobuf);
         table.plain(
@@ -71,7 +71,7 @@ pub(crate) fn serve(table: &mut Table) {
     for (rig, of) in [(&mut small, SMALL), (&mut large, LARGE)] {
         let bytes = rig.get(&part);
         let what = format!("GetMeshGraph, one namespace of 25 Services of {}, {}", of.name(), size(bytes));
-        alternate(table, &what, 32, bytes, || drop(rig.get(&part)));
+        alternate(table, &what, 32, bytes, || _ = rig.get(&part));
     }
 }
 

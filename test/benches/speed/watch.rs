@@ -160,7 +160,11 @@ async fn last(stream: &mut Streaming<Bytes>, id: &str) -> bool {
 async fn numbers(stream: &mut Streaming<Bytes>) {
     loop {
         match next(stream).await {
-            Event::Snapshot(snapshot) if !snapshot.graph.unwrap_or_default().edges.is_empty() => return,
+            Event::Snapshot(snapshot)
+                if snapshot.graph.as_ref().is_some_and(|graph| !graph.edges.is_empty()) =>
+            {
+                return;
+            }
             Event::Metrics(_) => return,
             _ => {}
         }

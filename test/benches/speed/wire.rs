@@ -57,6 +57,8 @@ pub(crate) fn snapshot(table: &mut Table) {
             || hydrate(&bytes, &frame),
             || zstd::bulk::decompress(&columns, plain).unwrap().to_vec(),
         );
+        let parts = compare(rounds, 1, || query::Index::of(graph), || EdgesHash::default().of(graph));
+        table.compared(&format!("of it the indexes, {name}; floor: hash of all edge ids"), parts, "");
         let note = format!("floor {} = {:.1} B/edge", size(columns.len()), per_edge(columns.len()));
         table.compared(
             &format!("hydrate (snapshot, frame, indexes), {name}; floor: zstd-1 and memcpy of columns"),

@@ -1,0 +1,460 @@
+//! May this client make this call? What the target's proxy decides, and which objects made it so.
+
+use super::{
+    answer::{Authorization, Metadata, Protocol, Route, Server},
+    cluster::PolicyCluster,
+    policies::{Policies, Target, WorkloadKey},
+    ports::Ports,
+    probe,
+};
+use crate::{
+    fact::Proxy,
+    facts::Facts,
+    id::{PolicyId, Text},
+    kind::Kind,
+};
+use serde::Serialize;
+use std::fmt;
+
+mod client;
+mod request;
+
+pub use client::{Client, Refusal};
+pub use request::Request;
+
+/// What happens to a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Decision {
+    /// It is let in.
+    Allow,
+    /// It is refused: HTTP 403, gRPC PermissionDenied, or the connection is closed.
+    Deny,
+    /// It is let in, logged and counted, and nothing but an `audit` policy does so.
+    Audit,
+    /// No route of the Server takes it: HTTP 404, whoever asks.
+    UnmatchedRoute,
+}
+
+/// A decision and its reasons.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Verdict {
+    /// What happens.
+    pub decision: Decision,
+    /// Why, in the order in which the proxy comes to them. Never empty.
+    pub reasons: Vec<Reason>,
+}
+
+/// An object, or a default of Linkerd where no object says anything.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// This object.
+    Object(PolicyId),
+    /// The default of this name.
+    Default(Text),
+}
+
+/// Why a call is decided as it is. Displayed as a sentence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "reason", rename_all = "snake_case")]
+pub enum Reason {
+    /// The client calls from within the target's own pod: proxies always let that in.
+    Loopback,
+    /// The target has no proxy, so no policy is enforced.
+    TargetNotMeshed,
+    /// The port does not go through the proxy.
+    PortSkipped {
+        /// The annotation's value.
+        ports: Text,
+    },
+    /// What holds on the port: a Server, or the default policy.
+    Server {
+        /// Which.
+        origin: Origin,
+        /// The protocol of the port.
+        protocol: &'static str,
+    },
+    /// A Server that selects the port too, but is younger: it does nothing there.
+    Shadowed {
+        /// The Server.
+        server: PolicyId,
+    },
+    /// The proxy cannot read this route and refuses everything on the port.
+    InvalidRoute {
+        /// The route.
+        route: Origin,
+    },
+    /// The route that takes the request.
+    Route {
+        /// Which.
+        route: Origin,
+    },
+    /// No route takes the request.
+    NoRoute {
+        /// The routes there are.
+        routes: Vec<Origin>,
+    },
+    /// An authorization lets the client in.
+    Admits {
+        /// Which.
+        authorization: Origin,
+    },
+    /// An authorization does not.
+    Refuses {
+        /// Which.
+        authorization: Origin,
+        /// Why not.
+        because: Refusal,
+    },
+    /// There is no authorization at all.
+    NoAuthorization,
+    /// Without method and path it can only be said that requests on this route would be let in.
+    RouteAdmits {
+        /// The route.
+        route: Origin,
+        /// Its authorization.
+        authorization: Origin,
+    },
+    /// Without method and path it cannot be said whether one of the routes takes the request; 404 if not.
+    RouteNeeded,
+    /// Requests beyond this limit are refused with 429.
+    RateLimit {
+        /// The limit.
+        limit: Origin,
+    },
+}
+
+/// Why there is no verdict.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unanswerable {
+    /// The target does not exist.
+    #[error("there is no pod {0}")]
+    NoPod(crate::fact::Key),
+    /// The target does not exist.
+    #[error("there is no ExternalWorkload {0}")]
+    NoExternalWorkload(crate::fact::Key),
+}
+
+/// Decides a call. Reads the policies of the target's namespace anew; ask [`Policies`] for many calls.
+///
+/// # Errors
+/// When the target does not exist.
+pub fn check_access(
+    facts: &Facts,
+    cluster: &PolicyCluster,
+    client: &Client,
+    target: &WorkloadKey,
+    port: u16,
+    request: Option<&Request>,
+) -> Result<Verdict, Unanswerable> {
+    let key = target.key();
+    let found = Target::find(facts, target).ok_or_else(|| match target {
+        WorkloadKey::Pod(_) => Unanswerable::NoPod(key.clone()),
+        WorkloadKey::ExternalWorkload(_) => Unanswerable::NoExternalWorkload(key.clone()),
+    })?;
+    Ok(Policies::of_namespace(facts, cluster, &key.namespace).check_access(client, found, port, request))
+}
+
+// === impl Policies ===
+
+impl Policies {
+    /// Decides a call to a port of a workload.
+    ///
+    /// Without a request the answer is about a connection that is not HTTP. On ports that speak HTTP alone, where
+    /// there is no such thing, it is about any request: what lets in only some of them counts as [`Decision::Deny`],
+    /// and the reasons name the routes that do.
+    pub fn check_access(
+        &self,
+        client: &Client,
+        target: Target<'_>,
+        port: u16,
+        request: Option<&Request>,
+    ) -> Verdict {
+        if client.is_local() {
+            return Verdict::certain(Decision::Allow, Reason::Loopback);
+        }
+        if !has_proxy(target) {
+            return Verdict::certain(Decision::Allow, Reason::TargetNotMeshed);
+        }
+        if let Some(ports) = skipped(target, port) {
+            return Verdict::certain(Decision::Allow, Reason::PortSkipped { ports });
+        }
+        let server = self.server(target, port);
+        let namespace = &target.key().namespace;
+        let mut call = Call { client, namespace, server: &server, reasons: Vec::new() };
+        call.because_server();
+        if &*server.labels.kind == "server" {
+            let shadowed = self.servers_selecting(&target, port).skip(1);
+            call.reasons.extend(shadowed.map(|name| Reason::Shadowed {
+                server: PolicyId::new(Kind::Server.policy_prefix(), namespace, name),
+            }));
+        }
+        let decision = call.decide(request);
+        Verdict { decision, reasons: call.reasons }
+    }
+}
+
+/// A pod whose label says so counts, too: manifests are often written without the proxy that the injector adds.
+fn has_proxy(target: Target<'_>) -> bool {
+    match target {
+        Target::Pod(pod) => (pod.proxy != Proxy::Absent || target.in_mesh()) && !pod.host_network,
+        Target::ExternalWorkload(_) => true,
+    }
+}
+
+/// The annotation, where it lets the port bypass the proxy.
+fn skipped(target: Target<'_>, port: u16) -> Option<Text> {
+    let Target::Pod(pod) = target else { return None };
+    let text = pod.annotations.get("config.linkerd.io/skip-inbound-ports")?;
+    text.parse::<Ports>().is_ok_and(|ports| ports.contains(port)).then(|| text.clone())
+}
+
+/// One call on its way through the proxy.
+struct Call<'a> {
+    client: &'a Client,
+    namespace: &'a Text,
+    server: &'a Server,
+    reasons: Vec<Reason>,
+}
+
+// === impl Call ===
+
+impl Call<'_> {
+    fn because_server(&mut self) {
+        let origin = match &*self.server.labels.kind {
+            "default" => Origin::Default(self.server.labels.name.clone()),
+            kind => Origin::Object(PolicyId::new(kind, self.namespace, &self.server.labels.name)),
+        };
+        self.reasons.push(Reason::Server { origin, protocol: self.server.protocol.kind() });
+    }
+
+    fn decide(&mut self, request: Option<&Request>) -> Decision {
+        match &self.server.protocol {
+            Protocol::Opaque {} | Protocol::Tls {} => self.authorize(&[]),
+            Protocol::Detect { http_routes, rate_limit, .. } => {
+                let decision = match request {
+                    Some(request) => self.http(http_routes, request),
+                    None => self.authorize(&[]),
+                };
+                self.because_routes(request, http_routes, decision);
+                self.because_limit(rate_limit.as_deref(), decision)
+            }
+            Protocol::Http1 { http_routes, rate_limit } | Protocol::Http2 { http_routes, rate_limit } => {
+                let decision = match request {
+                    Some(request) => self.http(http_routes, request),
+                    None => self.authorize(&[]),
+                };
+                self.because_routes(request, http_routes, decision);
+                self.because_limit(rate_limit.as_deref(), decision)
+            }
+            Protocol::Grpc { grpc_routes } => {
+                let matches = |route: &Route<super::answer::GrpcMatch>| {
+                    route.rules.iter().flat_map(|rule| &rule.matches).any(|matching| matching.rpc.is_none())
+                };
+                if let Some(route) = grpc_routes.iter().find(|route| matches(route)) {
+                    let route = self.origin(&route.metadata);
+                    self.reasons.push(Reason::InvalidRoute { route });
+                    return Decision::Deny;
+                }
+                let decision = match request {
+                    Some(request) => self.http(grpc_routes, request),
+                    None => self.authorize(&[]),
+                };
+                self.because_routes(request, grpc_routes, decision);
+                decision
+            }
+        }
+    }
+
+    /// Finds the request's route, then who may use it: the route's own authorizations and the server's.
+    fn http<M: request::Match>(&mut self, routes: &[Route<M>], request: &Request) -> Decision {
+        let Some(route) = request::find(routes, request) else {
+            let routes = routes.iter().map(|route| self.origin(&route.metadata)).collect();
+            self.reasons.push(Reason::NoRoute { routes });
+            return Decision::UnmatchedRoute;
+        };
+        let origin = self.origin(&route.metadata);
+        self.reasons.push(Reason::Route { route: origin });
+        self.authorize(&route.authorizations)
+    }
+
+    fn authorize(&mut self, on_route: &[Authorization]) -> Decision {
+        let all = || on_route.iter().chain(self.server.authorizations.iter());
+        let passing: Vec<&Authorization> = all().filter(|row| self.client.passes(row).is_ok()).collect();
+        let (decision, reasons) = if passing.is_empty() {
+            let refused = all().filter_map(|row| Some((row, self.client.passes(row).err()?)));
+            let reasons: Vec<_> = refused
+                .map(|(row, because)| Reason::Refuses { authorization: self.origin(&row.metadata), because })
+                .collect();
+            let none = reasons.is_empty().then_some(Reason::NoAuthorization);
+            (Decision::Deny, reasons.into_iter().chain(none).collect::<Vec<_>>())
+        } else {
+            let audit = passing.iter().all(|row| is_audit(row));
+            let admits = |row: &&Authorization| Reason::Admits { authorization: self.origin(&row.metadata) };
+            let decision = if audit { Decision::Audit } else { Decision::Allow };
+            (decision, passing.iter().map(admits).collect())
+        };
+        self.reasons.extend(reasons);
+        decision
+    }
+
+    /// What remains open when nothing is known of the request.
+    fn because_routes<M>(&mut self, request: Option<&Request>, routes: &[Route<M>], decision: Decision) {
+        if request.is_some() {
+            return;
+        }
+        let is_default = |route: &Route<M>| route.metadata == Metadata::default_named(probe::DEFAULT);
+        match decision {
+            Decision::Deny => {
+                let admitting: Vec<_> = routes
+                    .iter()
+                    .flat_map(|route| route.authorizations.iter().map(move |row| (&route.metadata, row)))
+                    .filter(|(_, row)| self.client.passes(row).is_ok())
+                    .map(|(route, row)| Reason::RouteAdmits {
+                        route: self.origin(route),
+                        authorization: self.origin(&row.metadata),
+                    })
+                    .collect();
+                self.reasons.extend(admitting);
+            }
+            _ if !routes.iter().any(is_default) => self.reasons.push(Reason::RouteNeeded),
+            _ => {}
+        }
+    }
+
+    fn because_limit(&mut self, limit: Option<&super::answer::RateLimit>, decision: Decision) -> Decision {
+        if let Some(limit) = limit.filter(|_| decision != Decision::Deny) {
+            let limit = self.origin(&limit.metadata);
+            self.reasons.push(Reason::RateLimit { limit });
+        }
+        decision
+    }
+
+    fn origin(&self, metadata: &Metadata) -> Origin {
+        match metadata {
+            Metadata::Default { default } => Origin::Default(default.clone()),
+            Metadata::Resource { group, kind, name } => {
+                Origin::Object(PolicyId::new(&prefix(group, kind), self.namespace, name))
+            }
+        }
+    }
+}
+
+fn is_audit(authorization: &Authorization) -> bool {
+    authorization.metadata == Metadata::default_named("audit")
+}
+
+/// The first part of a policy's id; HTTPRoute is the kind that two groups have.
+fn prefix(group: &str, kind: &str) -> String {
+    match kind {
+        "HTTPRoute" => format!("httproute.{group}"),
+        kind => kind.to_ascii_lowercase(),
+    }
+}
+
+// === impl Verdict ===
+
+impl Verdict {
+    fn certain(decision: Decision, reason: Reason) -> Self {
+        Self { decision, reasons: vec![reason] }
+    }
+
+    /// True when the call is let in, audited or not.
+    pub fn is_let_in(&self) -> bool {
+        matches!(self.decision, Decision::Allow | Decision::Audit)
+    }
+
+    /// The objects and defaults that the reasons name, each once, in their order.
+    pub fn origins(&self) -> Vec<Origin> {
+        let mut origins: Vec<Origin> = Vec::new();
+        for origin in self.reasons.iter().flat_map(Reason::origins) {
+            if !origins.contains(&origin) {
+                origins.push(origin);
+            }
+        }
+        origins
+    }
+}
+
+// === impl Reason ===
+
+impl Reason {
+    /// The objects and defaults it names.
+    pub fn origins(&self) -> Vec<Origin> {
+        match self {
+            Self::Server { origin, .. }
+            | Self::InvalidRoute { route: origin }
+            | Self::Route { route: origin }
+            | Self::Admits { authorization: origin }
+            | Self::Refuses { authorization: origin, .. }
+            | Self::RateLimit { limit: origin } => vec![origin.clone()],
+            Self::Shadowed { server } => vec![Origin::Object(server.clone())],
+            Self::NoRoute { routes } => routes.clone(),
+            Self::RouteAdmits { route, authorization } => vec![route.clone(), authorization.clone()],
+            Self::Loopback
+            | Self::TargetNotMeshed
+            | Self::PortSkipped { .. }
+            | Self::NoAuthorization
+            | Self::RouteNeeded => Vec::new(),
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Object(id) => write!(f, "{id}"),
+            Self::Default(name) => write!(f, "the default `{name}`"),
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Loopback => {
+                f.write_str("the client calls from within the pod, which proxies always let in")
+            }
+            Self::TargetNotMeshed => f.write_str("the target has no proxy, so no policy is enforced"),
+            Self::PortSkipped { ports } => {
+                write!(
+                    f,
+                    "the port bypasses the proxy (skip-inbound-ports: {ports}), so no policy is enforced"
+                )
+            }
+            Self::Server { origin: Origin::Default(name), protocol } => {
+                write!(f, "no Server selects the port, so the default policy `{name}` holds ({protocol})")
+            }
+            Self::Server { origin, protocol } => write!(f, "{origin} selects the port ({protocol})"),
+            Self::Shadowed { server } => {
+                write!(
+                    f,
+                    "{server} selects the port too, but an older Server has it, so it does nothing there"
+                )
+            }
+            Self::InvalidRoute { route } => write!(
+                f,
+                "{route} has a match on headers alone, which the proxy cannot read; it refuses everything on the port"
+            ),
+            Self::Route { route } => write!(f, "{route} takes the request"),
+            Self::NoRoute { routes } => {
+                let names: Vec<String> = routes.iter().map(ToString::to_string).collect();
+                write!(f, "no route takes the request, so it is answered with 404 ({})", names.join(", "))
+            }
+            Self::Admits { authorization } => write!(f, "{authorization} lets the client in"),
+            Self::Refuses { authorization, because } => {
+                write!(f, "{authorization} does not let the client in: {because}")
+            }
+            Self::NoAuthorization => f.write_str("nothing authorizes anybody there"),
+            Self::RouteAdmits { route, authorization } => {
+                write!(f, "requests that {route} takes would be let in by {authorization}")
+            }
+            Self::RouteNeeded => f.write_str("requests that none of its routes takes are answered with 404"),
+            Self::RateLimit { limit } => write!(f, "{limit} limits how often"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
