@@ -3,6 +3,7 @@
 pub(crate) mod completion;
 pub(crate) mod demo;
 pub(crate) mod graph;
+pub(crate) mod resolve;
 pub(crate) mod serve;
 pub(crate) mod version;
 
@@ -14,6 +15,8 @@ use clap::Subcommand;
 pub(crate) enum Command {
     /// Print who calls whom, with rates, latencies and mTLS
     Graph(graph::GraphArgs),
+    /// Print what Linkerd's policy makes of the ports of workloads in manifests; needs no cluster
+    Resolve(resolve::ResolveArgs),
     /// Run controller and API in this process against the current kubeconfig
     Serve(serve::ServeArgs),
     /// Run controller and API in this process against a simulated mesh; needs no cluster
@@ -37,6 +40,7 @@ impl Command {
 pub(crate) async fn run(globals: &Globals, command: Command) -> anyhow::Result<()> {
     match command {
         Command::Graph(args) => graph::run(globals, args).await,
+        Command::Resolve(args) => resolve::run(globals, &args),
         Command::Serve(args) => serve::run(globals, args).await,
         Command::Demo(args) => demo::run(globals, args).await,
         Command::Version(args) => version::run(globals, args).await,

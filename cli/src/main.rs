@@ -5,6 +5,7 @@ mod client;
 mod cmd;
 mod embedded;
 mod name;
+mod offline;
 mod output;
 mod terminal;
 

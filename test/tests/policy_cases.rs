@@ -9,12 +9,12 @@ use linkerd_mcp_graph::{
     fact::{Change, Fact, Key},
     facts::{Facts, Touched},
     kind::{KINDS, Kind},
-    policy::{Answer, Policies, PolicyCluster, WorkloadKey},
+    policy::{Answer, Policies, PolicyCluster, Target, WorkloadKey},
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::{BufRead, BufReader},
 };
 
@@ -195,4 +195,23 @@ fn the_order_of_events_does_not_matter() {
         different.extend(differences(case, &Policies::read(&facts, &case.cluster), &facts));
     }
     check(different);
+}
+
+/// 9999 was asked everywhere as a port that nothing is said about.
+#[test]
+fn the_ports_of_a_workload_are_those_the_controller_was_asked_about() {
+    for case in cases() {
+        let facts = facts(case.objects.iter().map(|object| Change::Apply(fact(object))));
+        let mut asked = BTreeMap::<WorkloadKey, BTreeSet<u32>>::new();
+        for recorded in &case.answers {
+            asked.entry(recorded.workload()).or_default().insert(recorded.port);
+        }
+        for (workload, asked) in asked {
+            if let Some(target) = Target::find(&facts, &workload) {
+                let mut ports = target.ports(&facts);
+                ports.insert(9_999);
+                assert_eq!(ports, asked, "{} {workload:?}", case.name);
+            }
+        }
+    }
 }

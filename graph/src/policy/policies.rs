@@ -222,6 +222,23 @@ impl<'a> Target<'a> {
         }
     }
 
+    /// The ports that something is said about: those it declares, those it is probed at, every number in its
+    /// annotations on ports, and every number that a Server of its namespace names. Not all need be ports.
+    pub fn ports(&self, facts: &Facts) -> BTreeSet<u32> {
+        let workload = self.workload();
+        let declared = workload.ports.iter().map(|port| u32::from(port.port));
+        let probed = workload.probes.iter().map(|probe| u32::from(probe.port));
+        let on_ports = workload.annotations.iter().filter(|(name, _)| name.contains("port"));
+        let annotated = on_ports.flat_map(|(_, text)| {
+            let numbers = text.split(|c: char| !c.is_ascii_digit()).filter(|digits| !digits.is_empty());
+            numbers.filter_map(|digits| digits.parse().ok())
+        });
+        let served = facts
+            .policies(Kind::Server, &self.key().namespace)
+            .filter_map(|server| u32::try_from(server.spec.get("port")?.as_u64()?).ok());
+        declared.chain(probed).chain(annotated).chain(served).collect()
+    }
+
     /// What policy looks at.
     pub(super) fn workload(&self) -> Workload<'a> {
         match self {

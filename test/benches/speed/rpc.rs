@@ -71,9 +71,15 @@ pub(crate) fn serve<S: Subscription + 'static>(threads: usize, subscription: S) 
     Served { address, metrics, _runtime: runtime }
 }
 
-/// Threads whose time [`server_time`] counts.
+/// Threads whose time [`server_time`] counts. None of them ends before the runtime does: its time would be lost.
 pub(crate) fn server_runtime(threads: usize) -> Runtime {
-    Builder::new_multi_thread().worker_threads(threads).thread_name(SERVER).enable_all().build().unwrap()
+    Builder::new_multi_thread()
+        .worker_threads(threads)
+        .thread_name(SERVER)
+        .thread_keep_alive(Duration::from_secs(3_600))
+        .enable_all()
+        .build()
+        .unwrap()
 }
 
 /// A runtime for clients, on the thread that calls it.
