@@ -17,7 +17,6 @@ use ahash::AHashMap;
 use intern::Interner;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
     sync::Arc,
 };
 
@@ -33,8 +32,6 @@ pub struct Facts {
     slices: AHashMap<Key, Vec<Text>>,
     /// Services by pod or ExternalWorkload; a name stands once for each slice that lists it.
     fronts: AHashMap<Behind, Vec<Text>>,
-    /// Pods by address, for calls by pod IP. Host-network pods share their node's address and are left out.
-    by_ip: AHashMap<IpAddr, Arc<Pod>>,
     interner: Interner,
 }
 
@@ -144,11 +141,6 @@ impl Facts {
                         .or_insert_with(one)
                         .push(pod.key.name.clone());
                 }
-                if !pod.host_network && !pod.ended {
-                    for ip in &pod.ips {
-                        self.by_ip.insert(*ip, pod.clone());
-                    }
-                }
             }
             Fact::Owner(owned) => {
                 if let Some(owner) = &owned.owner {
@@ -173,11 +165,6 @@ impl Facts {
             Fact::Pod(pod) => {
                 if let Some(owner) = &pod.owner {
                     remove_one(&mut self.pods_by_owner, &owner_key(&pod.key, owner), &pod.key.name);
-                }
-                for ip in &pod.ips {
-                    if self.by_ip.get(ip).is_some_and(|known| known.key == pod.key) {
-                        self.by_ip.remove(ip);
-                    }
                 }
             }
             Fact::Owner(owned) => {
@@ -304,11 +291,6 @@ impl Facts {
             Some(Fact::Pod(pod)) => Some(pod),
             _ => None,
         }
-    }
-
-    /// The pod that has this address now.
-    pub fn pod_at(&self, ip: IpAddr) -> Option<&Arc<Pod>> {
-        self.by_ip.get(&ip)
     }
 
     /// A Service.
