@@ -271,14 +271,26 @@ impl Prometheus {
         Ok(Self { options, client, queries: queries::all(), window, metrics })
     }
 
-    async fn ask(&self, query: &Query, window_s: u32) -> Result<Body, Error> {
+    async fn ask(&self, query: &Query, window_s: u32, at: Option<&str>) -> Result<Body, Error> {
         let text = query.text(window_s, &self.options.matchers);
         let timeout = format!("{}s", self.options.timeout.as_secs().max(1));
-        let request = self
-            .client
-            .post(self.endpoint("query"))
-            .form(&[("query", text.as_str()), ("timeout", timeout.as_str())]);
+        let request = self.client.post(self.endpoint("query")).form(&[
+            ("query", Some(text.as_str())),
+            ("timeout", Some(timeout.as_str())),
+            ("time", at),
+        ]);
         self.fetch(request).await
+    }
+
+    /// The time by Prometheus' own clock. All queries of a poll are evaluated at this one instant: rates of two
+    /// families that a scrape apart would differ, most of all while series are young, can then be held against each
+    /// other.
+    async fn now(&self) -> Option<String> {
+        let request = self.client.post(self.endpoint("query")).form(&[("query", "time()")]);
+        let body = self.fetch(request).await.ok()?;
+        let answer: serde_json::Value = serde_json::from_str(&body.text).ok()?;
+        let seconds = answer["data"]["result"][0].as_f64()?;
+        Some(format!("{seconds:.3}"))
     }
 
     async fn fetch(&self, request: reqwest::RequestBuilder) -> Result<Body, Error> {
@@ -326,12 +338,16 @@ impl Prometheus {
             self.window.learn(interval);
         }
         let (window_s, window_reason) = self.window.seconds();
-        let this = &*self;
-        let bodies: Vec<(Ask, Result<Body, Error>)> = stream::iter(0..this.queries.len())
-            .map(|at| async move { (this.queries[at].ask, this.ask(&this.queries[at], window_s).await) })
-            .buffered(this.options.concurrency.max(1))
-            .collect()
-            .await;
+        let at = self.now().await;
+        let (this, at) = (&*self, at.as_deref());
+        let bodies: Vec<(Ask, Result<Body, Error>)> =
+            stream::iter(0..this.queries.len())
+                .map(|nth| async move {
+                    (this.queries[nth].ask, this.ask(&this.queries[nth], window_s, at).await)
+                })
+                .buffered(this.options.concurrency.max(1))
+                .collect()
+                .await;
         let (url, max_series) = (self.options.url.clone(), self.options.max_series);
         // Reading 100,000 rows takes tens of milliseconds: not on a thread that answers others.
         let read = tokio::task::spawn_blocking(move || read(bodies, &url, max_series)).await;

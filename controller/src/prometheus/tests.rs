@@ -135,6 +135,27 @@ async fn credentials_and_the_operators_matchers_are_sent() {
 }
 
 #[tokio::test]
+async fn all_queries_of_a_poll_are_evaluated_at_one_instant_of_prometheus_own_clock() {
+    let clock =
+        br#"{"status":"success","data":{"resultType":"scalar","result":[1700000000.5,"1700000000.5"]}}"#;
+    let url = server(|request| {
+        let asked = request.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+        match asked {
+            "query=time%28%29" => (OK.to_owned(), clock.to_vec()),
+            // The scrape interval is no rate: neither the configuration nor how many samples there are.
+            "" => ("404 Not Found".to_owned(), Vec::new()),
+            _ if asked.contains("count_over_time") || asked.contains("&time=1700000000.500") => {
+                (OK.to_owned(), EMPTY.to_vec())
+            }
+            _ => ("400 Bad Request".to_owned(), asked.as_bytes().to_vec()),
+        }
+    })
+    .await;
+    let outcome = poll(Options::new(url)).await;
+    assert!(matches!(outcome, Poll::Answered { .. }), "{outcome:?}");
+}
+
+#[tokio::test]
 async fn a_user_and_the_password_in_the_file_are_sent_as_basic_authentication() {
     // base64 of `mesh:sesame`.
     let url = server(|request| {

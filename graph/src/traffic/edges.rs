@@ -229,11 +229,11 @@ fn http_rate(pair: &Pair, endpoint: &ByEndpoint, clients: &Clients) -> Option<Op
         .filter_map(|(_, calls)| calls.backends.get(dst))
         .sum();
     let responses = endpoint.responses();
-    // What it answered for other Services is not a call of its own. Rates of two families are sampled a moment
-    // apart, so a small remainder is noise.
+    // What it answered for other Services is not a call of its own. The one family counts when a request is sent, the
+    // other when its response ends, so a small remainder is noise.
     let own = responses - for_others;
     if for_others > 0.0 {
-        return (own > 0.1 * responses).then_some(Some(own));
+        return (own > 0.25 * responses).then_some(Some(own));
     }
     if responses > 0.0 {
         return Some(Some(responses));
