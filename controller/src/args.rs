@@ -261,7 +261,11 @@ impl Args {
 }
 
 fn graph_cluster(linkerd_namespace: &str) -> crate::graph::assemble::Cluster {
-    crate::graph::assemble::Cluster { linkerd_namespace: linkerd_namespace.into(), ..Default::default() }
+    crate::graph::assemble::Cluster {
+        linkerd_namespace: linkerd_namespace.into(),
+        policy: None,
+        ..Default::default()
+    }
 }
 
 /// The Prometheus that was named, else that of linkerd-viz, else none.

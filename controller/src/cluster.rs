@@ -2,9 +2,12 @@
 
 pub use crate::graph::assemble::Cluster;
 
+use crate::graph::policy::PolicyCluster;
+use ipnet::IpNet;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 use serde::Deserialize;
+use std::{str::FromStr, sync::Arc};
 
 /// Why the configuration is not known.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +44,23 @@ pub enum Error {
 struct Values {
     cluster_domain: Option<String>,
     identity_trust_domain: Option<String>,
+    /// CIDRs between commas.
+    cluster_networks: Option<String>,
+    proxy: Option<ProxyValues>,
+    policy_controller: Option<PolicyControllerValues>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct ProxyValues {
+    default_inbound_policy: Option<String>,
+    opaque_ports: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct PolicyControllerValues {
+    probe_networks: Option<Vec<String>>,
 }
 
 /// Reads the configuration. An empty trust domain means the cluster domain, as the chart says.
@@ -63,11 +83,46 @@ fn parse(linkerd_namespace: &str, yaml: &str) -> Result<Cluster, serde_yaml::Err
     let some = |text: Option<String>| text.filter(|text| !text.is_empty());
     let cluster_domain = some(values.cluster_domain).unwrap_or_else(|| "cluster.local".to_owned());
     let trust_domain = some(values.identity_trust_domain).unwrap_or_else(|| cluster_domain.clone());
+    let (proxy, controller) =
+        (values.proxy.unwrap_or_default(), values.policy_controller.unwrap_or_default());
+    let chart = PolicyCluster::default();
+    let policy = PolicyCluster {
+        cluster_networks: some(values.cluster_networks)
+            .map_or(chart.cluster_networks, |text| networks("clusterNetworks", text.split(','))),
+        default_policy: some(proxy.default_inbound_policy)
+            .and_then(|text| known("proxy.defaultInboundPolicy", &text))
+            .unwrap_or(chart.default_policy),
+        identity_domain: trust_domain.as_str().into(),
+        cluster_domain: cluster_domain.as_str().into(),
+        control_plane_namespace: linkerd_namespace.into(),
+        probe_networks: controller.probe_networks.map_or(chart.probe_networks, |texts| {
+            networks("policyController.probeNetworks", texts.iter().map(String::as_str))
+        }),
+        default_opaque_ports: some(proxy.opaque_ports)
+            .and_then(|text| known("proxy.opaquePorts", &text))
+            .unwrap_or(chart.default_opaque_ports),
+        trust_status: true,
+    };
     Ok(Cluster {
         linkerd_namespace: linkerd_namespace.into(),
         trust_domain: trust_domain.into(),
         cluster_domain: cluster_domain.into(),
+        policy: Some(Arc::new(policy)),
     })
+}
+
+/// The value, where it can be read; the chart's own is used where it cannot, and that is said.
+fn known<T: FromStr<Err: std::fmt::Display>>(value: &'static str, text: &str) -> Option<T> {
+    text.trim()
+        .parse()
+        .inspect_err(|error| {
+            tracing::warn!(value, %error, "a value in linkerd-config cannot be read; the chart's default is used");
+        })
+        .ok()
+}
+
+fn networks<'a>(value: &'static str, texts: impl Iterator<Item = &'a str>) -> Vec<IpNet> {
+    texts.filter(|text| !text.trim().is_empty()).filter_map(|text| known(value, text)).collect()
 }
 
 #[cfg(test)]
@@ -80,5 +135,29 @@ mod tests {
         assert_eq!((&*plain.cluster_domain, &*plain.trust_domain), ("corp.example", "corp.example"));
         let own = parse("l5d", "clusterDomain: cluster.local\nidentityTrustDomain: mesh.example\n").unwrap();
         assert_eq!(&*own.identity("shop", "web"), "web.shop.serviceaccount.identity.l5d.mesh.example");
+        let policy = own.policy.unwrap();
+        assert_eq!(&*policy.identity("shop", "web"), "web.shop.serviceaccount.identity.l5d.mesh.example");
+    }
+
+    #[test]
+    fn policy_settings_are_read_and_what_is_missing_or_unreadable_is_the_charts() {
+        let yaml = "clusterNetworks: 10.0.0.0/8,fd00::/8\nproxy:\n  defaultInboundPolicy: deny\n  \
+                    opaquePorts: 25,8000-8010\npolicyController:\n  probeNetworks: [192.168.0.0/16]\n";
+        let policy = parse("linkerd", yaml).unwrap().policy.unwrap();
+        assert_eq!(
+            serde_json::json!(*policy),
+            serde_json::json!({
+                "cluster_networks": ["10.0.0.0/8", "fd00::/8"],
+                "default_policy": "deny",
+                "identity_domain": "cluster.local",
+                "cluster_domain": "cluster.local",
+                "control_plane_namespace": "linkerd",
+                "probe_networks": ["192.168.0.0/16"],
+                "default_opaque_ports": "25,8000-8010",
+                "trust_status": true,
+            })
+        );
+        let odd = parse("linkerd", "proxy:\n  defaultInboundPolicy: nobody\n").unwrap();
+        assert_eq!(*odd.policy.unwrap(), PolicyCluster::default());
     }
 }

@@ -5,8 +5,8 @@ use crate::{
     facts::{Facts, profiled_service},
     id::{ExternalId, ObjectId, ServiceId, Text, WorkloadId},
     kind::Kind,
-    model::{External, Meshed, Namespace, Policy, Service, ServicePort, Workload, WorkloadPort},
-    policy,
+    model::{External, Meshed, Namespace, Policy, Service, ServicePort, Template, Workload, WorkloadPort},
+    policy::{self, PolicyCluster},
 };
 use ipnet::IpNet;
 use serde_json::Value;
@@ -16,8 +16,7 @@ use std::{
     sync::Arc,
 };
 
-/// What the cluster is configured with, where it bears on the graph. From `linkerd-config` or flags; unknown parts
-/// are absent.
+/// What the cluster is configured with, where it bears on the graph. From `linkerd-config` or flags.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cluster {
     /// Namespace of the Linkerd control plane.
@@ -26,6 +25,8 @@ pub struct Cluster {
     pub trust_domain: Text,
     /// DNS domain of the cluster.
     pub cluster_domain: Text,
+    /// What the control plane was told about policy; `None` when that is not known.
+    pub policy: Option<Arc<PolicyCluster>>,
 }
 
 impl Default for Cluster {
@@ -34,6 +35,7 @@ impl Default for Cluster {
             linkerd_namespace: "linkerd".into(),
             trust_domain: "cluster.local".into(),
             cluster_domain: "cluster.local".into(),
+            policy: Some(Arc::default()),
         }
     }
 }
@@ -158,7 +160,46 @@ pub fn workload(facts: &Facts, cluster: &Cluster, id: &WorkloadId) -> Option<Wor
         ports: ports.into_iter().collect(),
         default_inbound_policy: first.annotations.get("config.linkerd.io/default-inbound-policy").cloned(),
         labels: common_labels(pods.iter().map(|pod| &pod.labels)),
+        templates: templates(pods.iter().map(|pod| Template {
+            first: pod.key.name.clone(),
+            addresses: pod.ips.clone(),
+            count: 1,
+            labels: pod.labels.clone(),
+            annotations: pod.annotations.clone(),
+            ports: pod.ports.clone(),
+            probes: pod.probes.clone(),
+            proxy: pod.meshed(),
+            host_network: pod.host_network,
+            external: false,
+        })),
     })
+}
+
+/// Joins what is alike to policy.
+fn templates(each: impl Iterator<Item = Template>) -> Vec<Template> {
+    let mut templates: Vec<Template> = Vec::new();
+    for one in each {
+        match templates.iter_mut().find(|template| is_alike(template, &one)) {
+            Some(template) => {
+                template.count += one.count;
+                template.addresses.extend(one.addresses);
+            }
+            None => templates.push(one),
+        }
+    }
+    for template in &mut templates {
+        template.addresses.shrink_to_fit();
+    }
+    templates
+}
+
+fn is_alike(a: &Template, b: &Template) -> bool {
+    let same = |a: &Labels, b: &Labels| Arc::ptr_eq(a, b) || a == b;
+    same(&a.labels, &b.labels)
+        && same(&a.annotations, &b.annotations)
+        && (Arc::ptr_eq(&a.ports, &b.ports) || a.ports == b.ports)
+        && (Arc::ptr_eq(&a.probes, &b.probes) || a.probes == b.probes)
+        && (a.proxy, a.host_network, a.external) == (b.proxy, b.host_network, b.external)
 }
 
 fn external_workload(facts: &Facts, id: &WorkloadId) -> Option<Workload> {
@@ -186,6 +227,18 @@ fn external_workload(facts: &Facts, id: &WorkloadId) -> Option<Workload> {
         servers: servers.into_iter().collect(),
         ports: ports.into_iter().collect(),
         labels: common_labels(externals.iter().map(|external| &external.labels)),
+        templates: templates(externals.iter().map(|external| Template {
+            first: external.key.name.clone(),
+            addresses: external.ips.clone(),
+            count: 1,
+            labels: external.labels.clone(),
+            annotations: external.annotations.clone(),
+            ports: external.ports.clone(),
+            probes: Arc::default(),
+            proxy: external.identity.is_some(),
+            host_network: false,
+            external: true,
+        })),
         ..Workload::default()
     })
 }

@@ -5,6 +5,7 @@
 use crate::{
     id::{EdgeId, ExternalId, ObjectId, PolicyId, ServiceId, Text, WorkloadId},
     model::{Edge, External, Graph, Namespace, Policy, Service, Workload},
+    policy::PolicyCluster,
     status::TopologyStatus,
 };
 use imbl::{OrdMap, ordmap::DiffItem};
@@ -38,6 +39,8 @@ pub struct Delta {
     pub namespaces: Changes<Text, Namespace>,
     /// The new status, where it changed.
     pub status: Option<Arc<TopologyStatus>>,
+    /// What the control plane is configured with, where that changed.
+    pub cluster: Option<Option<Arc<PolicyCluster>>>,
 }
 
 /// A delta that does not fit the graph it is applied to: the two have parted, take a snapshot.
@@ -56,6 +59,7 @@ pub fn diff(old: &Graph, new: &Graph) -> Delta {
         policies: changes(&old.policies, &new.policies),
         namespaces: changes(&old.namespaces, &new.namespaces),
         status: (old.status != new.status).then(|| new.status.clone()),
+        cluster: (old.cluster != new.cluster).then(|| new.cluster.clone()),
     }
 }
 
@@ -70,6 +74,7 @@ pub fn apply(graph: &Graph, delta: &Delta) -> Result<Graph, Misfit> {
         policies: applied(&graph.policies, &delta.policies)?,
         namespaces: applied(&graph.namespaces, &delta.namespaces)?,
         status: delta.status.clone().unwrap_or_else(|| graph.status.clone()),
+        cluster: delta.cluster.clone().unwrap_or_else(|| graph.cluster.clone()),
     })
 }
 
@@ -141,5 +146,6 @@ impl Delta {
             + self.policies.len()
             + self.namespaces.len()
             + usize::from(self.status.is_some())
+            + usize::from(self.cluster.is_some())
     }
 }

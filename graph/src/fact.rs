@@ -2,6 +2,7 @@
 //! `watch/<kind>.rs` turns objects into these.
 
 use crate::{id::Text, kind::Kind};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
@@ -148,7 +149,7 @@ pub struct Pod {
     /// Labels, for selectors.
     pub labels: Labels,
     /// Annotations under `config.linkerd.io/` that bear on policy: default-inbound-policy, skip-inbound-ports,
-    /// opaque-ports, proxy-require-identity-inbound-ports.
+    /// opaque-ports, proxy-require-identity-inbound-ports, skip-outbound-ports.
     pub annotations: Labels,
     /// Label `linkerd.io/control-plane-ns`: the control plane that injected it.
     pub control_plane: Option<Text>,
@@ -167,18 +168,19 @@ pub struct Pod {
 }
 
 /// A declared container port.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ContainerPort {
     /// Number.
     pub port: u16,
     /// Name; empty when unnamed.
+    #[serde(default, skip_serializing_if = "str::is_empty")]
     pub name: Text,
     /// `TCP`, `UDP` or `SCTP`.
     pub protocol: Text,
 }
 
 /// An HTTP probe of a container, its port looked up.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Probe {
     /// Port number.
     pub port: u16,

@@ -21,7 +21,7 @@ use std::{
 };
 
 /// Holds all facts and keeps the graph assembled.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Index {
     facts: Facts,
     cluster: Cluster,
@@ -35,7 +35,15 @@ pub struct Index {
 impl Index {
     /// An empty index for a cluster.
     pub fn new(cluster: Cluster) -> Self {
-        Self { cluster, ..Self::default() }
+        let graph = Graph { cluster: cluster.policy.clone(), ..Graph::default() };
+        Self {
+            facts: Facts::default(),
+            cluster,
+            graph,
+            metrics: Arc::default(),
+            touched: Touched::default(),
+            callers: BTreeMap::new(),
+        }
     }
 
     /// The facts, for questions about single objects.
@@ -51,6 +59,7 @@ impl Index {
     /// Learns the cluster's configuration; identities are assembled anew when it differs.
     pub fn set_cluster(&mut self, cluster: Cluster) {
         if self.cluster != cluster {
+            self.graph.cluster = cluster.policy.clone();
             self.cluster = cluster;
             self.touched.workloads.extend(self.facts.workloads());
         }
@@ -137,6 +146,12 @@ impl Index {
     }
 }
 
+impl Default for Index {
+    fn default() -> Self {
+        Self::new(Cluster::default())
+    }
+}
+
 /// Puts or removes an entry; one that is equal stays the same value.
 fn put<K: Ord + Clone, V: PartialEq>(map: &mut OrdMap<K, Arc<V>>, key: &K, value: Option<V>) {
     match value {
@@ -175,7 +190,7 @@ fn put_policy(graph: &mut Graph, kind: Kind, namespace: &str, name: &str, policy
 
 /// What an index would hold after these objects and nothing else: for tests and offline use.
 pub fn assemble_all(facts: Facts, cluster: &Cluster) -> Graph {
-    let mut index = Index { facts, cluster: cluster.clone(), ..Index::default() };
+    let mut index = Index { facts, ..Index::new(cluster.clone()) };
     let touched = &mut index.touched;
     touched.workloads = index.facts.workloads();
     touched.services = index

@@ -5,9 +5,10 @@
 //! change at every poll, while this changes when the mesh does.
 
 use crate::{
-    fact::Labels,
+    fact::{ContainerPort, Labels, Probe},
     id::{Destination, EdgeId, ExternalId, ObjectId, PolicyId, ServiceId, Source, Text, WorkloadId, as_text},
     kind::Kind,
+    policy::PolicyCluster,
     status::TopologyStatus,
 };
 use imbl::OrdMap;
@@ -35,6 +36,8 @@ pub struct Graph {
     pub namespaces: OrdMap<Text, Arc<Namespace>>,
     /// Which kinds are synced.
     pub status: Arc<TopologyStatus>,
+    /// What the control plane is configured with, where it bears on policy; absent when it could not be read.
+    pub cluster: Option<Arc<PolicyCluster>>,
 }
 
 /// How many of a node's pods carry a Linkerd proxy.
@@ -128,6 +131,51 @@ pub struct Workload {
     /// Labels of its pods, where they all agree.
     #[serde(skip_serializing_if = "labels_empty")]
     pub labels: Labels,
+    /// What policy looks at of its pods that have not ended, in the order of the names of their first pods.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub templates: Vec<Template>,
+}
+
+/// What policy looks at of a workload's pods or ExternalWorkloads. Those that are alike to policy share one.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Template {
+    /// The first of them by name.
+    pub first: Text,
+    /// Their addresses, in the order of their names; one that is not known is missing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<IpAddr>,
+    /// How many they are.
+    pub count: u32,
+    /// Labels.
+    #[serde(skip_serializing_if = "labels_empty")]
+    pub labels: Labels,
+    /// The annotations that bear on policy, see [`crate::fact::Pod`].
+    #[serde(skip_serializing_if = "labels_empty")]
+    pub annotations: Labels,
+    /// Declared ports, those of the proxy included: Servers select them too.
+    #[serde(skip_serializing_if = "ports_empty")]
+    pub ports: Arc<[ContainerPort]>,
+    /// Where the kubelet probes over HTTP.
+    #[serde(skip_serializing_if = "probes_empty")]
+    pub probes: Arc<[Probe]>,
+    /// Its traffic goes through a Linkerd proxy.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub proxy: bool,
+    /// Runs in the host's network, so it is never meshed.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub host_network: bool,
+    /// Stands for ExternalWorkloads.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub external: bool,
+}
+
+fn ports_empty(ports: &Arc<[ContainerPort]>) -> bool {
+    ports.is_empty()
+}
+
+fn probes_empty(probes: &Arc<[Probe]>) -> bool {
+    probes.is_empty()
 }
 
 fn labels_empty(labels: &Labels) -> bool {

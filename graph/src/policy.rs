@@ -16,9 +16,11 @@
 use crate::facts::Facts;
 
 pub mod answer;
+pub mod ask;
 mod authentication;
 mod authorization;
 mod cluster;
+pub mod objects;
 mod pattern;
 mod policies;
 mod ports;
@@ -34,6 +36,7 @@ pub mod verdict;
 
 pub use answer::Answer;
 pub use cluster::{DefaultPolicy, PolicyCluster, UnknownPolicy};
+pub use objects::{ObjectChange, Objects};
 pub use pattern::Pattern;
 pub use policies::{Ignored, Policies, Target, WorkloadKey};
 pub use ports::{ParseError as PortsError, Ports};

@@ -10,13 +10,15 @@ fn main() -> anyhow::Result<()> {
     let out = if check { root.join("../target/proto-check") } else { gen_dir.clone() };
     std::fs::create_dir_all(&out)?;
 
-    let files = ["mcp/v1/graph.proto", "mcp/v1/mesh_context.proto", "mcp/v1/feed.proto"];
+    let files =
+        ["mcp/v1/graph.proto", "mcp/v1/policy.proto", "mcp/v1/mesh_context.proto", "mcp/v1/feed.proto"];
     let descriptors = protox::compile(files, [root]).context("the .proto files do not compile")?;
     std::fs::write(out.join("mcp.v1.bin"), descriptor_bytes(&descriptors))?;
     tonic_prost_build::configure()
         .out_dir(&out)
         .bytes(".mcp.v1")
         .build_transport(true)
+        .generate_default_stubs(true)
         .client_mod_attribute(".", "#[cfg(feature = \"client\")]")
         .server_mod_attribute(".", "#[cfg(feature = \"server\")]")
         .compile_fds(descriptors)?;

@@ -9,7 +9,7 @@ use linkerd_mcp_graph::{
     fact::{Change, Fact, Key},
     facts::{Facts, Touched},
     kind::{KINDS, Kind},
-    policy::{Answer, Policies, PolicyCluster, Target, WorkloadKey},
+    policy::{Answer, Objects, Policies, PolicyCluster, Target, WorkloadKey},
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -208,7 +208,7 @@ fn the_ports_of_a_workload_are_those_the_controller_was_asked_about() {
         }
         for (workload, asked) in asked {
             if let Some(target) = Target::find(&facts, &workload) {
-                let mut ports = target.ports(&facts);
+                let mut ports = target.ports(&Objects::of_facts(&facts));
                 ports.insert(9_999);
                 assert_eq!(ports, asked, "{} {workload:?}", case.name);
             }

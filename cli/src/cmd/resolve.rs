@@ -165,7 +165,7 @@ fn rows<'a>(manifests: &Manifests, policies: &Policies, workloads: &[&'a Workloa
     let mut rows = Vec::new();
     for workload in workloads {
         let Some(target) = Target::find(&manifests.facts, &workload.key) else { continue };
-        let known = target.ports(&manifests.facts);
+        let known = target.ports(policies.objects());
         let mut ports = known.clone();
         ports.insert(ANY_OTHER);
         rows.extend(ports.into_iter().map(|port| Row {

@@ -53,6 +53,7 @@ pub(crate) async fn run(globals: &Globals, args: ServeArgs) -> anyhow::Result<()
             );
             cluster::Cluster {
                 linkerd_namespace: globals.linkerd_namespace.as_str().into(),
+                policy: None,
                 ..Default::default()
             }
         }

@@ -9,7 +9,6 @@ use linkerd_mcp_proto::v1::{
 };
 use std::{
     net::SocketAddr,
-    pin::Pin,
     process::{Output, Stdio},
     sync::{
         Arc,
@@ -18,8 +17,8 @@ use std::{
     time::Duration,
 };
 use tokio::{net::TcpListener, process::Command, time::timeout};
-use tokio_stream::{Stream, StreamExt, wrappers::TcpListenerStream};
-use tonic::{Request, Response, Status};
+use tokio_stream::{StreamExt, wrappers::TcpListenerStream};
+use tonic::{Request, Response, Status, codegen::BoxStream};
 
 /// For everything that a test waits for.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
@@ -72,13 +71,11 @@ impl MeshContext for Api {
         Ok(Response::new(GetCallGraphResponse { root, edges, graph: Some(graph), truncated: false }))
     }
 
-    type WatchMeshGraphStream = Pin<Box<dyn Stream<Item = Result<WatchMeshGraphResponse, Status>> + Send>>;
-
     /// The first watch tells a snapshot and breaks; the second resumes it with a change, and stays open.
     async fn watch_mesh_graph(
         &self,
         request: Request<WatchMeshGraphRequest>,
-    ) -> Result<Response<Self::WatchMeshGraphStream>, Status> {
+    ) -> Result<Response<BoxStream<WatchMeshGraphResponse>>, Status> {
         let respond = |event| Ok(WatchMeshGraphResponse { event: Some(event) });
         let position = |seq| Some(Position { epoch: 3, seq });
         match (self.watches.fetch_add(1, Ordering::SeqCst), request.into_inner().resume_from) {

@@ -48,6 +48,8 @@ pub(super) struct PolicyAnnotations {
     opaque_ports: Option<Text>,
     #[serde(rename = "config.linkerd.io/proxy-require-identity-inbound-ports")]
     require_identity_ports: Option<Text>,
+    #[serde(rename = "config.linkerd.io/skip-outbound-ports")]
+    skip_outbound_ports: Option<Text>,
 }
 
 /// One of `status.conditions`.
@@ -143,12 +145,19 @@ impl<L: Default, A: Default> Metadata<L, A> {
 impl PolicyAnnotations {
     /// The annotations that are set, under their full names.
     pub(super) fn into_map(self) -> LabelMap {
-        let Self { default_inbound_policy, skip_inbound_ports, opaque_ports, require_identity_ports } = self;
+        let Self {
+            default_inbound_policy,
+            skip_inbound_ports,
+            opaque_ports,
+            require_identity_ports,
+            skip_outbound_ports,
+        } = self;
         [
             ("config.linkerd.io/default-inbound-policy", default_inbound_policy),
             ("config.linkerd.io/skip-inbound-ports", skip_inbound_ports),
             ("config.linkerd.io/opaque-ports", opaque_ports),
             ("config.linkerd.io/proxy-require-identity-inbound-ports", require_identity_ports),
+            ("config.linkerd.io/skip-outbound-ports", skip_outbound_ports),
         ]
         .into_iter()
         .filter_map(|(name, value)| Some((name.into(), value?)))

@@ -373,9 +373,73 @@ impl Metadata {
             Self::Resource { name, .. } => name,
         }
     }
+
+    /// True when it stands for no object.
+    pub fn is_default(&self) -> bool {
+        matches!(self, Self::Default { .. })
+    }
+}
+
+// === impl Server ===
+
+impl Server {
+    /// The routes of an HTTP or gRPC port, each with the authorizations on it alone.
+    pub fn routes(&self) -> impl Iterator<Item = (&Metadata, &Arc<[Authorization]>)> {
+        let (http, grpc): (&[HttpRoute], &[GrpcRoute]) = match &self.protocol {
+            Protocol::Detect { http_routes, .. }
+            | Protocol::Http1 { http_routes, .. }
+            | Protocol::Http2 { http_routes, .. } => (http_routes, &[]),
+            Protocol::Grpc { grpc_routes } => (&[], grpc_routes),
+            Protocol::Opaque {} | Protocol::Tls {} => (&[], &[]),
+        };
+        let http = http.iter().map(|route| (&route.metadata, &route.authorizations));
+        http.chain(grpc.iter().map(|route| (&route.metadata, &route.authorizations)))
+    }
+
+    /// The authorizations of all routes.
+    pub fn route_authorizations(&self) -> impl Iterator<Item = &Authorization> {
+        self.routes().flat_map(|(_, authorizations)| authorizations.iter())
+    }
+}
+
+// === impl Authorization ===
+
+impl Authorization {
+    /// True when a client's address makes no difference.
+    pub fn is_for_every_address(&self) -> bool {
+        let all = |v6: bool| {
+            self.networks.iter().any(|network| {
+                network.net.prefix_len() == 0
+                    && network.except.is_empty()
+                    && network.net.addr().is_ipv6() == v6
+            })
+        };
+        all(false) && all(true)
+    }
+
+    /// The networks as text; none when every address is let in.
+    pub fn limited_networks(&self) -> Vec<String> {
+        match self.is_for_every_address() {
+            true => Vec::new(),
+            false => self.networks.iter().map(ToString::to_string).collect(),
+        }
+    }
 }
 
 // === impl Network ===
+
+impl std::fmt::Display for Network {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.net)?;
+        match &*self.except {
+            [] => Ok(()),
+            except => {
+                let except: Vec<String> = except.iter().map(ToString::to_string).collect();
+                write!(f, " except {}", except.join(", "))
+            }
+        }
+    }
+}
 
 impl Network {
     /// A network without exceptions.

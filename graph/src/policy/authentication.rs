@@ -3,27 +3,28 @@
 use super::{
     answer::{Authentication, Clients, Network},
     cluster::{PolicyCluster, all_networks},
+    objects::Objects,
     spec::{self, Fault, Required},
 };
-use crate::{fact::Key, facts::Facts, kind::Kind};
+use crate::{fact::Key, kind::Kind};
 use std::sync::Arc;
 
 /// The conjunction of references. Without clients anybody passes, without networks any address does; one reference
 /// that leads nowhere, or two of a sort, spoil all.
 pub(super) fn all_of(
     required: &[Required],
-    facts: &Facts,
+    objects: &Objects,
     cluster: &PolicyCluster,
 ) -> Result<(Arc<[Network]>, Authentication), Fault> {
     let (mut clients, mut networks) = (None, None);
     for reference in required {
         match reference {
-            Required::MeshTls(key) => once(&mut clients, "clients", mesh_tls(key, facts, cluster)?)?,
+            Required::MeshTls(key) => once(&mut clients, "clients", mesh_tls(key, objects, cluster)?)?,
             Required::ServiceAccount(key) => {
                 let identities = vec![cluster.identity(&key.namespace, &key.name)];
                 once(&mut clients, "clients", Clients::Identities { identities, suffixes: Vec::new() })?;
             }
-            Required::Network(key) => once(&mut networks, "networks", network(key, facts)?)?,
+            Required::Network(key) => once(&mut networks, "networks", network(key, objects)?)?,
         }
     }
     let authentication = clients.map_or(Authentication::Unauthenticated {}, Authentication::MeshTls);
@@ -34,15 +35,15 @@ fn once<T>(slot: &mut Option<T>, what: &'static str, value: T) -> Result<(), Fau
     if slot.replace(value).is_some() { Err(Fault::Twice(what)) } else { Ok(()) }
 }
 
-fn mesh_tls(key: &Key, facts: &Facts, cluster: &PolicyCluster) -> Result<Clients, Fault> {
-    facts
+fn mesh_tls(key: &Key, objects: &Objects, cluster: &PolicyCluster) -> Result<Clients, Fault> {
+    objects
         .policy(Kind::MeshTLSAuthentication, key)
         .and_then(|object| spec::mesh_tls_authentication(&object.spec, &key.namespace, cluster).ok())
         .ok_or_else(|| Fault::Missing(format!("MeshTLSAuthentication {key}")))
 }
 
-fn network(key: &Key, facts: &Facts) -> Result<Vec<Network>, Fault> {
-    facts
+fn network(key: &Key, objects: &Objects) -> Result<Vec<Network>, Fault> {
+    objects
         .policy(Kind::NetworkAuthentication, key)
         .and_then(|object| spec::network_authentication(&object.spec).ok())
         .ok_or_else(|| Fault::Missing(format!("NetworkAuthentication {key}")))

@@ -4,10 +4,11 @@ use super::{
     answer::{Authorization, Labels, Metadata},
     authentication,
     cluster::PolicyCluster,
+    objects::Objects,
     policies::Ignored,
     spec::{AuthorizationPolicySpec, Fault, ServerAuthorizationSpec, Servers, Target},
 };
-use crate::{fact, fact::PolicyObject, facts::Facts, id::Text, kind::Kind};
+use crate::{fact, fact::PolicyObject, id::Text, kind::Kind};
 use std::sync::Arc;
 
 /// The usable authorizations of one namespace, each with what it is about.
@@ -22,20 +23,20 @@ pub(super) struct Authorizations {
 impl Authorizations {
     /// Reads those of `namespace`; what Linkerd ignores goes to `ignored`.
     pub(super) fn read(
-        facts: &Facts,
+        objects: &Objects,
         cluster: &PolicyCluster,
         namespace: &str,
         ignored: &mut Vec<Ignored>,
     ) -> Self {
         let mut all = Self::default();
-        for object in facts.policies(Kind::ServerAuthorization, namespace) {
+        for object in objects.policies(Kind::ServerAuthorization, namespace) {
             match server_authorization(object, cluster) {
                 Ok(row) => all.server_authorizations.push(row),
                 Err(fault) => ignored.push(Ignored::new(object, fault)),
             }
         }
-        for object in facts.policies(Kind::AuthorizationPolicy, namespace) {
-            match policy(object, facts, cluster) {
+        for object in objects.policies(Kind::AuthorizationPolicy, namespace) {
+            match policy(object, objects, cluster) {
                 Ok(row) => all.policies.push(row),
                 Err(fault) => ignored.push(Ignored::new(object, fault)),
             }
@@ -90,11 +91,11 @@ fn server_authorization(
 
 fn policy(
     object: &PolicyObject,
-    facts: &Facts,
+    objects: &Objects,
     cluster: &PolicyCluster,
 ) -> Result<(Target, Authorization), Fault> {
     let spec = AuthorizationPolicySpec::read(&object.spec, &object.key.namespace)?;
-    let (networks, authentication) = authentication::all_of(&spec.required, facts, cluster)?;
+    let (networks, authentication) = authentication::all_of(&spec.required, objects, cluster)?;
     let (metadata, labels) = names("authorizationpolicy", &object.key.name);
     Ok((spec.target, Authorization { metadata, labels, networks, authentication }))
 }

@@ -3,26 +3,27 @@
 use super::{
     answer::{Metadata, RateLimit},
     cluster::PolicyCluster,
+    objects::Objects,
     policies::{Ignored, age},
     spec::RateLimitSpec,
     status,
 };
-use crate::{fact::PolicyObject, facts::Facts, id::Text, kind::Kind};
+use crate::{fact::PolicyObject, id::Text, kind::Kind};
 use ahash::AHashMap;
 use std::sync::Arc;
 
 /// The limit in force on each Server of `namespace` that has one.
 pub(super) fn in_force(
-    facts: &Facts,
+    objects: &Objects,
     cluster: &PolicyCluster,
     namespace: &str,
     ignored: &mut Vec<Ignored>,
 ) -> AHashMap<Text, Arc<RateLimit>> {
-    let mut objects: Vec<&Arc<PolicyObject>> =
-        facts.policies(Kind::HTTPLocalRateLimitPolicy, namespace).collect();
-    objects.sort_by(|a, b| age(a).cmp(&age(b)));
+    let mut limiting: Vec<&Arc<PolicyObject>> =
+        objects.policies(Kind::HTTPLocalRateLimitPolicy, namespace).collect();
+    limiting.sort_by(|a, b| age(a).cmp(&age(b)));
     let mut limits = AHashMap::new();
-    for object in objects {
+    for object in limiting {
         match RateLimitSpec::read(&object.spec, namespace, cluster) {
             Ok(spec) => {
                 if !cluster.trust_status || status::limit_accepted(&object.status).unwrap_or(true) {

@@ -4,13 +4,13 @@ use super::{
     answer::{GrpcMatch, HttpMatch, Metadata, Route},
     authorization::Authorizations,
     cluster::PolicyCluster,
+    objects::Objects,
     policies::{Ignored, age},
     spec::{self, Fault, Parsed, Usable},
     status,
 };
 use crate::{
-    fact::{Fact, Key, PolicyObject},
-    facts::Facts,
+    fact::{Key, PolicyObject},
     id::Text,
     kind::Kind,
 };
@@ -36,19 +36,19 @@ struct Row<M> {
 
 impl Routes {
     /// Reads those of `namespace`; what Linkerd ignores goes to `ignored`.
-    pub(super) fn read(facts: &Facts, namespace: &str, ignored: &mut Vec<Ignored>) -> Self {
-        let mut objects: Vec<&Arc<PolicyObject>> = [Kind::GatewayHTTPRoute, Kind::LinkerdHTTPRoute]
+    pub(super) fn read(objects: &Objects, namespace: &str, ignored: &mut Vec<Ignored>) -> Self {
+        let mut routes: Vec<&Arc<PolicyObject>> = [Kind::GatewayHTTPRoute, Kind::LinkerdHTTPRoute]
             .into_iter()
-            .flat_map(|kind| facts.policies(kind, namespace))
+            .flat_map(|kind| objects.policies(kind, namespace))
             .collect();
-        objects.sort_by(|a, b| age(a).cmp(&age(b)).then_with(|| a.kind.row().group.cmp(b.kind.row().group)));
-        let http = rows(objects, ignored, |object| {
+        routes.sort_by(|a, b| age(a).cmp(&age(b)).then_with(|| a.kind.row().group.cmp(b.kind.row().group)));
+        let http = rows(routes, ignored, |object| {
             spec::http_route(object.kind, &object.spec, &object.key.namespace)
         });
-        let mut objects: Vec<&Arc<PolicyObject>> = facts.policies(Kind::GRPCRoute, namespace).collect();
-        objects.sort_by(|a, b| age(a).cmp(&age(b)));
-        let grpc = rows(objects, ignored, |object| spec::grpc_route(&object.spec, &object.key.namespace));
-        Self { http, grpc, conflicts: conflicts(facts, namespace) }
+        let mut routes: Vec<&Arc<PolicyObject>> = objects.policies(Kind::GRPCRoute, namespace).collect();
+        routes.sort_by(|a, b| age(a).cmp(&age(b)));
+        let grpc = rows(routes, ignored, |object| spec::grpc_route(&object.spec, &object.key.namespace));
+        Self { http, grpc, conflicts: conflicts(objects, namespace) }
     }
 
     /// The HTTPRoutes attached to a Server.
@@ -114,22 +114,14 @@ fn rows<M>(
 }
 
 /// A GRPCRoute of any namespace counts, be it usable or not, as long as it can be read at all.
-fn conflicts(facts: &Facts, namespace: &str) -> BTreeSet<Text> {
+fn conflicts(objects: &Objects, namespace: &str) -> BTreeSet<Text> {
     let named = |route: &PolicyObject| -> Vec<Key> {
         let parents = spec::parents_of(&route.spec, &route.key.namespace);
         let here = parents.into_iter().filter(|parent| &*parent.namespace == namespace).collect::<Vec<_>>();
         let readable = here.is_empty() || spec::grpc_route(&route.spec, &route.key.namespace).is_ok();
         if readable { here } else { Vec::new() }
     };
-    facts
-        .all(Kind::GRPCRoute)
-        .filter_map(|fact| match fact {
-            Fact::Policy(route) => Some(named(route)),
-            _ => None,
-        })
-        .flatten()
-        .map(|parent| parent.name)
-        .collect()
+    objects.grpc_routes_to(namespace).flat_map(|route| named(route)).map(|parent| parent.name).collect()
 }
 
 // === impl Row ===

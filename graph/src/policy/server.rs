@@ -4,6 +4,7 @@ use super::{
     answer::{GrpcRoute, HttpRoute, Labels, Protocol, RateLimit, Server},
     authorization::{Authorizations, in_order},
     cluster::{DefaultPolicy, PolicyCluster},
+    objects::Objects,
     policies::{Ignored, age},
     ports::Ports,
     probe, rate_limit,
@@ -12,7 +13,6 @@ use super::{
 };
 use crate::{
     fact::{self, ContainerPort, PolicyObject, Probe},
-    facts::Facts,
     id::Text,
     kind::Kind,
 };
@@ -35,7 +35,8 @@ pub(super) struct Workload<'a> {
 #[derive(Debug)]
 pub(super) struct ServerPolicy {
     pub(super) name: Text,
-    spec: ServerSpec,
+    pub(super) spec: ServerSpec,
+    labels: Labels,
     authorizations: Arc<[super::answer::Authorization]>,
     /// Empty when none is attached: then the default routes hold, which differ from port to port.
     http_routes: Arc<[HttpRoute]>,
@@ -45,22 +46,27 @@ pub(super) struct ServerPolicy {
 
 /// The Servers of a namespace, the one that wins a port first.
 pub(super) fn in_namespace(
-    facts: &Facts,
+    objects: &Objects,
     cluster: &PolicyCluster,
     namespace: &str,
     ignored: &mut Vec<Ignored>,
 ) -> Vec<ServerPolicy> {
-    let mut objects: Vec<&Arc<PolicyObject>> = facts.policies(Kind::Server, namespace).collect();
-    objects.sort_by(|a, b| age(a).cmp(&age(b)));
-    let authorizations = Authorizations::read(facts, cluster, namespace, ignored);
-    let routes = Routes::read(facts, namespace, ignored);
-    let limits = rate_limit::in_force(facts, cluster, namespace, ignored);
-    let mut servers = Vec::with_capacity(objects.len());
-    for object in objects {
+    let mut by_age: Vec<&Arc<PolicyObject>> = objects.policies(Kind::Server, namespace).collect();
+    by_age.sort_by(|a, b| age(a).cmp(&age(b)));
+    let authorizations = Authorizations::read(objects, cluster, namespace, ignored);
+    let routes = Routes::read(objects, namespace, ignored);
+    let limits = rate_limit::in_force(objects, cluster, namespace, ignored);
+    let mut servers = Vec::with_capacity(by_age.len());
+    for object in by_age {
         let name = &object.key.name;
         match ServerSpec::read(&object.spec) {
             Ok(spec) => servers.push(ServerPolicy {
                 name: name.clone(),
+                labels: Labels {
+                    group: Kind::Server.row().group.into(),
+                    kind: "server".into(),
+                    name: name.clone(),
+                },
                 authorizations: in_order(
                     access(&spec, cluster).into_iter().chain(authorizations.on_server(name, &object.labels)),
                 ),
@@ -90,10 +96,8 @@ impl ServerPolicy {
 
     /// The answer for a port that it selects.
     pub(super) fn answer(&self, workload: &Workload<'_>, port: u16, cluster: &PolicyCluster) -> Server {
-        let labels =
-            Labels { group: Kind::Server.row().group.into(), kind: "server".into(), name: self.name.clone() };
         Server {
-            labels,
+            labels: self.labels.clone(),
             protocol: self.protocol(workload, port, cluster),
             authorizations: self.authorizations.clone(),
             server_ips: 0,

@@ -118,6 +118,22 @@ pub enum Reason {
     },
     /// Without method and path it cannot be said whether one of the routes takes the request; 404 if not.
     RouteNeeded,
+    /// The client is not meshed, so nothing judges what it calls outside the cluster.
+    ClientNotMeshed,
+    /// No EgressNetwork covers the address: Linkerd lets such calls out.
+    NoEgressNetwork,
+    /// The EgressNetwork that covers the address.
+    EgressNetwork {
+        /// Which.
+        network: Origin,
+        /// Its traffic policy.
+        allows: bool,
+    },
+    /// Routes on the EgressNetwork: what they match goes by them, whatever the traffic policy.
+    EgressRoutes {
+        /// Which.
+        routes: Vec<Origin>,
+    },
     /// Requests beyond this limit are refused with 429.
     RateLimit {
         /// The limit.
@@ -195,18 +211,30 @@ impl Policies {
     }
 }
 
+impl Target<'_> {
+    /// True when a proxy judges calls to the port.
+    pub fn is_enforced(&self, port: u16) -> bool {
+        has_proxy(*self) && skipped(*self, port).is_none()
+    }
+}
+
 /// A pod whose label says so counts, too: manifests are often written without the proxy that the injector adds.
 fn has_proxy(target: Target<'_>) -> bool {
     match target {
         Target::Pod(pod) => (pod.proxy != Proxy::Absent || target.in_mesh()) && !pod.host_network,
         Target::ExternalWorkload(_) => true,
+        Target::Template(_, template) => {
+            template.external || ((template.proxy || target.in_mesh()) && !template.host_network)
+        }
     }
 }
 
 /// The annotation, where it lets the port bypass the proxy.
 fn skipped(target: Target<'_>, port: u16) -> Option<Text> {
-    let Target::Pod(pod) = target else { return None };
-    let text = pod.annotations.get("config.linkerd.io/skip-inbound-ports")?;
+    let text = target.workload().annotations.get("config.linkerd.io/skip-inbound-ports")?;
+    if target.workload().external {
+        return None;
+    }
     text.parse::<Ports>().is_ok_and(|ports| ports.contains(port)).then(|| text.clone())
 }
 
@@ -222,10 +250,7 @@ struct Call<'a> {
 
 impl Call<'_> {
     fn because_server(&mut self) {
-        let origin = match &*self.server.labels.kind {
-            "default" => Origin::Default(self.server.labels.name.clone()),
-            kind => Origin::Object(PolicyId::new(kind, self.namespace, &self.server.labels.name)),
-        };
+        let origin = self.server.origin(self.namespace);
         self.reasons.push(Reason::Server { origin, protocol: self.server.protocol.kind() });
     }
 
@@ -332,12 +357,72 @@ impl Call<'_> {
     }
 
     fn origin(&self, metadata: &Metadata) -> Origin {
-        match metadata {
-            Metadata::Default { default } => Origin::Default(default.clone()),
-            Metadata::Resource { group, kind, name } => {
-                Origin::Object(PolicyId::new(&prefix(group, kind), self.namespace, name))
+        origin(self.namespace, metadata)
+    }
+}
+
+/// The object of a workload's namespace that a part of its answer stands for, or the default.
+pub fn origin(namespace: &str, metadata: &Metadata) -> Origin {
+    match metadata {
+        Metadata::Default { default } => Origin::Default(default.clone()),
+        Metadata::Resource { group, kind, name } => {
+            Origin::Object(PolicyId::new(&prefix(group, kind), namespace, name))
+        }
+    }
+}
+
+// === impl Server ===
+
+impl Server {
+    /// The Server, or the default policy, in a workload's namespace.
+    pub fn origin(&self, namespace: &str) -> Origin {
+        match &*self.labels.kind {
+            "default" => Origin::Default(self.labels.name.clone()),
+            kind => Origin::Object(PolicyId::new(kind, namespace, &self.labels.name)),
+        }
+    }
+}
+
+/// A decision on a client without reasons, for many clients at once.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Quick<'a> {
+    /// The same that [`Policies::check_access`] comes to without a request.
+    pub decision: Decision,
+    /// What lets the client in.
+    pub by: Vec<&'a Authorization>,
+    /// The routes on which alone it is let in.
+    pub only_routes: Vec<&'a Metadata>,
+}
+
+impl Client {
+    /// Decides on connections of this client to a port.
+    pub fn decide<'a>(&self, server: &'a Server) -> Quick<'a> {
+        let refused = Quick { decision: Decision::Deny, by: Vec::new(), only_routes: Vec::new() };
+        if self.is_local() {
+            return Quick { decision: Decision::Allow, ..refused };
+        }
+        if let Protocol::Grpc { grpc_routes } = &server.protocol {
+            let matches = grpc_routes.iter().flat_map(|route| &route.rules).flat_map(|rule| &rule.matches);
+            if matches.into_iter().any(|matching| matching.rpc.is_none()) {
+                return refused;
             }
         }
+        let by: Vec<&Authorization> =
+            server.authorizations.iter().filter(|row| self.passes(row).is_ok()).collect();
+        if !by.is_empty() {
+            let audit = by.iter().all(|row| is_audit(row));
+            let decision = if audit { Decision::Audit } else { Decision::Allow };
+            return Quick { decision, by, ..refused };
+        }
+        let mut refused = refused;
+        for (route, authorizations) in server.routes() {
+            let passing: Vec<_> = authorizations.iter().filter(|row| self.passes(row).is_ok()).collect();
+            if !passing.is_empty() {
+                refused.only_routes.push(route);
+                refused.by.extend(passing);
+            }
+        }
+        refused
     }
 }
 
@@ -388,14 +473,17 @@ impl Reason {
             | Self::Route { route: origin }
             | Self::Admits { authorization: origin }
             | Self::Refuses { authorization: origin, .. }
+            | Self::EgressNetwork { network: origin, .. }
             | Self::RateLimit { limit: origin } => vec![origin.clone()],
             Self::Shadowed { server } => vec![Origin::Object(server.clone())],
-            Self::NoRoute { routes } => routes.clone(),
+            Self::NoRoute { routes } | Self::EgressRoutes { routes } => routes.clone(),
             Self::RouteAdmits { route, authorization } => vec![route.clone(), authorization.clone()],
             Self::Loopback
             | Self::TargetNotMeshed
             | Self::PortSkipped { .. }
             | Self::NoAuthorization
+            | Self::ClientNotMeshed
+            | Self::NoEgressNetwork
             | Self::RouteNeeded => Vec::new(),
         }
     }
@@ -451,6 +539,20 @@ impl fmt::Display for Reason {
                 write!(f, "requests that {route} takes would be let in by {authorization}")
             }
             Self::RouteNeeded => f.write_str("requests that none of its routes takes are answered with 404"),
+            Self::ClientNotMeshed => {
+                f.write_str("the client is not meshed, so nothing judges what it calls outside the cluster")
+            }
+            Self::NoEgressNetwork => {
+                f.write_str("no EgressNetwork covers the address, and without one everything is let out")
+            }
+            Self::EgressNetwork { network, allows } => {
+                let verb = if *allows { "lets out" } else { "keeps in" };
+                write!(f, "{network} covers the address and {verb} what no route of it matches")
+            }
+            Self::EgressRoutes { routes } => {
+                let names: Vec<String> = routes.iter().map(ToString::to_string).collect();
+                write!(f, "what {} match goes by them", names.join(" or "))
+            }
             Self::RateLimit { limit } => write!(f, "{limit} limits how often"),
         }
     }

@@ -125,7 +125,7 @@ fn from_workload<'a>(graph: &'a Graph, id: &WorkloadId) -> impl Iterator<Item = 
 }
 
 /// Entries whose key starts with `prefix` followed by `separator`.
-pub(super) fn under<'a, K, V>(
+pub(crate) fn under<'a, K, V>(
     map: &'a OrdMap<K, V>,
     prefix: &str,
     separator: char,

@@ -2,13 +2,15 @@
 //! entries in common, and hold the characters that a JSON pointer must escape.
 
 use crate::{
+    fact::{ContainerPort, Probe},
     id::{Destination, EdgeId, ExternalId, ObjectId, PolicyId, Source, Text, WorkloadId},
     kind::Kind,
     metrics::{EdgeMetrics, Metrics},
     model::{
-        Edge, External, Graph, Meshed, Namespace, ObservedBy, Policy, Protocol, Service, ServicePort, Tls,
-        Workload, WorkloadPort,
+        Edge, External, Graph, Meshed, Namespace, ObservedBy, Policy, Protocol, Service, ServicePort,
+        Template, Tls, Workload, WorkloadPort,
     },
+    policy::{DefaultPolicy, PolicyCluster},
     status::{MetricsStatus, TopologyStatus, WatchState},
 };
 use imbl::OrdMap;
@@ -27,9 +29,12 @@ pub(crate) fn graph() -> impl Strategy<Value = Graph> {
         map(external_id(), external()),
         map(namespace_name(), namespace()),
     );
-    let rest = (edges(), map(object_id(), policy()), map(policy_id(), policy()), status());
+    let rest = (edges(), map(object_id(), policy()), map(policy_id(), policy()), status(), cluster());
     (nodes, rest).prop_map(
-        |((services, workloads, externals, namespaces), (edges, auth_policies, policies, status))| Graph {
+        |(
+            (services, workloads, externals, namespaces),
+            (edges, auth_policies, policies, status, cluster),
+        )| Graph {
             services,
             workloads,
             externals,
@@ -38,8 +43,16 @@ pub(crate) fn graph() -> impl Strategy<Value = Graph> {
             policies,
             namespaces,
             status: Arc::new(status),
+            cluster,
         },
     )
+}
+
+/// Settings of a control plane, or none.
+fn cluster() -> impl Strategy<Value = Option<Arc<PolicyCluster>>> {
+    option::of(select(&DefaultPolicy::ALL[..])).prop_map(|policy| {
+        policy.map(|default_policy| Arc::new(PolicyCluster { default_policy, ..PolicyCluster::default() }))
+    })
 }
 
 /// A graph and numbers for some of its edges, as exact as a float can be.
@@ -191,6 +204,21 @@ fn workload() -> impl Strategy<Value = Workload> {
                 servers: policy.0,
                 policies: policy.1,
                 default_inbound_policy: policy.2,
+                templates: vec![Template {
+                    first: "pod-1".into(),
+                    addresses: vec![[10, 0, 0, counts.2 as u8].into()],
+                    count: counts.0,
+                    annotations: Arc::new(labels.clone()),
+                    ports: [ContainerPort {
+                        port: port.port,
+                        name: port.name.clone(),
+                        protocol: port.protocol.clone(),
+                    }]
+                    .into(),
+                    probes: [Probe { port: port.port, path: "/ready".into() }].into(),
+                    proxy: counts.1 > 0,
+                    ..Template::default()
+                }],
                 ports: vec![port],
                 labels: Arc::new(labels),
             }

@@ -9,6 +9,7 @@ use crate::{
     delta::{Changes, Delta},
     id::{Form, Id, Text},
     model::{Edge, External, Namespace, Policy, Service, Workload},
+    policy::PolicyCluster,
     status::TopologyStatus,
 };
 use serde::{Deserialize, Serialize};
@@ -60,6 +61,7 @@ const AUTH_POLICIES: &str = "authPolicies";
 const POLICIES: &str = "policies";
 const NAMESPACES: &str = "namespaces";
 const STATUS: &str = "/status";
+const CLUSTER: &str = "/cluster";
 
 /// The JSON Patch that does to the JSON of a graph what `delta` does to the graph.
 pub fn encode(delta: &Delta) -> String {
@@ -73,6 +75,9 @@ pub fn encode(delta: &Delta) -> String {
     patch.changes(NAMESPACES, &delta.namespaces);
     if let Some(status) = &delta.status {
         patch.add(STATUS, &**status);
+    }
+    if let Some(cluster) = &delta.cluster {
+        patch.add(CLUSTER, cluster);
     }
     patch.text.push(']');
     patch.text
@@ -123,6 +128,18 @@ fn take(delta: &mut Delta, operation: &Operation<'_>) -> Result<(), Error> {
         return match &*operation.op {
             "add" => {
                 delta.status = Some(Arc::new(operation.value::<TopologyStatus>()?));
+                Ok(())
+            }
+            _ => Err(operation.unused()),
+        };
+    }
+    if operation.path == CLUSTER {
+        return match &*operation.op {
+            "add" => {
+                // JSON's null, for settings that are not known, reads as no value at all.
+                let known = operation.value.is_some();
+                delta.cluster =
+                    Some(known.then(|| operation.value::<PolicyCluster>()).transpose()?.map(Arc::new));
                 Ok(())
             }
             _ => Err(operation.unused()),

@@ -415,6 +415,488 @@ impl ObservedBy {
         }
     }
 }
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CheckAccessRequest {
+    /// The client. A workload (`namespace/kind/name`, or `kind/name` or `name` with `namespace`), a ServiceAccount
+    /// (`namespace/sa/name` or `sa/name`), a mesh identity (`….serviceaccount.identity.…` or `spiffe://…`), or an IP
+    /// address outside the mesh. Required.
+    #[prost(string, tag = "1")]
+    pub from: ::prost::alloc::string::String,
+    /// The Service or workload that is called, with `:port` at its end or without; or `external:host:port`. Required.
+    #[prost(string, tag = "2")]
+    pub to: ::prost::alloc::string::String,
+    /// The port as the client uses it: of the Service, or of the pod. 0 means the port in `to`, else all ports.
+    #[prost(uint32, tag = "3")]
+    pub port: u32,
+    /// Where names without a namespace are looked for.
+    #[prost(string, tag = "4")]
+    pub namespace: ::prost::alloc::string::String,
+    /// The HTTP request, where the question is about one. gRPC calls are POST to `/package.Service/Method`.
+    #[prost(string, tag = "5")]
+    pub method: ::prost::alloc::string::String,
+    #[prost(string, tag = "6")]
+    pub path: ::prost::alloc::string::String,
+    #[prost(string, tag = "7")]
+    pub host: ::prost::alloc::string::String,
+    #[prost(message, repeated, tag = "8")]
+    pub headers: ::prost::alloc::vec::Vec<Header>,
+    /// The address the client calls from; empty means those of its pods.
+    #[prost(string, tag = "9")]
+    pub address: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Header {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub value: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CheckAccessResponse {
+    #[prost(message, optional, tag = "1")]
+    pub freshness: ::core::option::Option<Freshness>,
+    /// The two ends by their full names.
+    #[prost(string, tag = "2")]
+    pub from: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub to: ::prost::alloc::string::String,
+    /// The least permissive of `accesses`.
+    #[prost(enumeration = "Decision", tag = "4")]
+    pub decision: i32,
+    /// True when not all of `accesses` are decided alike.
+    #[prost(bool, tag = "5")]
+    pub mixed: bool,
+    /// One for each port and kind of pod that may answer, and for each kind of client.
+    #[prost(message, repeated, tag = "6")]
+    pub accesses: ::prost::alloc::vec::Vec<Access>,
+    /// What was assumed, and what cannot be known from here; each a sentence.
+    #[prost(string, repeated, tag = "7")]
+    pub notes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// The decision on a call to one port of one kind of pod.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Access {
+    /// The workload that answers.
+    #[prost(string, tag = "1")]
+    pub workload: ::prost::alloc::string::String,
+    /// Its port.
+    #[prost(uint32, tag = "2")]
+    pub port: u32,
+    /// One of the pods meant.
+    #[prost(string, tag = "3")]
+    pub pod: ::prost::alloc::string::String,
+    /// How many pods are meant.
+    #[prost(uint32, tag = "4")]
+    pub pods: u32,
+    /// Who calls: a workload, an identity or an address.
+    #[prost(string, tag = "5")]
+    pub client: ::prost::alloc::string::String,
+    /// The identity it presents; empty when it presents none.
+    #[prost(string, tag = "6")]
+    pub client_identity: ::prost::alloc::string::String,
+    /// The address it was judged by; empty when no authorization looks at addresses, or when it is not known.
+    #[prost(string, tag = "7")]
+    pub client_address: ::prost::alloc::string::String,
+    #[prost(enumeration = "Decision", tag = "8")]
+    pub decision: i32,
+    /// Why, in the order in which the proxy comes to them. Never empty.
+    #[prost(message, repeated, tag = "9")]
+    pub reasons: ::prost::alloc::vec::Vec<Reason>,
+    /// The smallest changes after which the decision is another one, the smallest first.
+    #[prost(message, repeated, tag = "10")]
+    pub flips: ::prost::alloc::vec::Vec<Flip>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Reason {
+    /// What kind of reason, in snake case; for example `server` or `refuses`.
+    #[prost(string, tag = "1")]
+    pub reason: ::prost::alloc::string::String,
+    /// The same as a sentence.
+    #[prost(string, tag = "2")]
+    pub text: ::prost::alloc::string::String,
+    /// Ids of the objects it names, or `default:<name>` for defaults of Linkerd.
+    #[prost(string, repeated, tag = "3")]
+    pub origins: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// A change of policy after which a call is decided differently. It has been tried on the graph.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Flip {
+    /// What to do, as a sentence.
+    #[prost(string, tag = "1")]
+    pub text: ::prost::alloc::string::String,
+    /// What happens to the call then.
+    #[prost(enumeration = "Decision", tag = "2")]
+    pub becomes: i32,
+    /// Objects to apply, as one YAML stream; empty when something is to be removed only.
+    #[prost(string, tag = "3")]
+    pub manifest: ::prost::alloc::string::String,
+    /// Ids of objects to remove.
+    #[prost(string, repeated, tag = "4")]
+    pub removes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListAccessRequest {
+    /// Who may call this Service or workload.
+    #[prost(string, tag = "1")]
+    pub to: ::prost::alloc::string::String,
+    /// What this client may call; forms as in CheckAccessRequest. With `to`, only what lies there.
+    #[prost(string, tag = "2")]
+    pub from: ::prost::alloc::string::String,
+    /// Where names without a namespace are looked for. Alone: who may call what in this namespace.
+    #[prost(string, tag = "3")]
+    pub namespace: ::prost::alloc::string::String,
+    /// The most rows of `calls`; 0 means 1,000.
+    #[prost(uint32, tag = "4")]
+    pub limit: u32,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListAccessResponse {
+    #[prost(message, optional, tag = "1")]
+    pub freshness: ::core::option::Option<Freshness>,
+    /// The ports that were asked about, each with who is let in.
+    #[prost(message, repeated, tag = "2")]
+    pub ports: ::prost::alloc::vec::Vec<PortAccess>,
+    /// Who of the known workloads may call which port, or may not.
+    #[prost(message, repeated, tag = "3")]
+    pub calls: ::prost::alloc::vec::Vec<AccessCall>,
+    /// True when there are more calls than the limit.
+    #[prost(bool, tag = "4")]
+    pub truncated: bool,
+    /// What was assumed, and what cannot be known from here; each a sentence.
+    #[prost(string, repeated, tag = "5")]
+    pub notes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// Who may use one port of one kind of pod.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PortAccess {
+    #[prost(string, tag = "1")]
+    pub workload: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "2")]
+    pub port: u32,
+    #[prost(string, tag = "3")]
+    pub port_name: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub pod: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "5")]
+    pub pods: u32,
+    /// Services that lead to the port, as `namespace/name:port`.
+    #[prost(string, repeated, tag = "6")]
+    pub services: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The Server by id, or `default:<policy>`; empty when no policy is enforced on the port.
+    #[prost(string, tag = "7")]
+    pub server: ::prost::alloc::string::String,
+    /// `detect`, `http1`, `http2`, `grpc`, `opaque` or `tls`.
+    #[prost(string, tag = "8")]
+    pub protocol: ::prost::alloc::string::String,
+    /// `everyone`, `networks` (anybody, from some addresses), `meshed`, `listed`, `nobody` or `not_enforced`.
+    #[prost(string, tag = "9")]
+    pub open_to: ::prost::alloc::string::String,
+    /// Who is let in on every route.
+    #[prost(message, repeated, tag = "10")]
+    pub grants: ::prost::alloc::vec::Vec<Grant>,
+    /// The routes and who is let in on them in addition; the default route is not listed.
+    #[prost(message, repeated, tag = "11")]
+    pub routes: ::prost::alloc::vec::Vec<RouteAccess>,
+    /// Per second, as the proxies count now; absent when not known.
+    #[prost(double, optional, tag = "12")]
+    pub denied_per_s: ::core::option::Option<f64>,
+    #[prost(double, optional, tag = "13")]
+    pub unrouted_per_s: ::core::option::Option<f64>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RouteAccess {
+    /// The route by id, or `default:probe`.
+    #[prost(string, tag = "1")]
+    pub route: ::prost::alloc::string::String,
+    /// What it takes, in a few words.
+    #[prost(string, repeated, tag = "2")]
+    pub matches: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(message, repeated, tag = "3")]
+    pub grants: ::prost::alloc::vec::Vec<Grant>,
+}
+/// What one authorization lets in.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Grant {
+    /// The authorization by id, or `default:<policy>`.
+    #[prost(string, tag = "1")]
+    pub authorization: ::prost::alloc::string::String,
+    /// `anyone`, `any mesh client`, or the identities.
+    #[prost(string, repeated, tag = "2")]
+    pub clients: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The networks; empty when every address is let in.
+    #[prost(string, repeated, tag = "3")]
+    pub networks: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Numbers of the edges that this authorization alone let in; absent when there are none.
+    #[prost(message, optional, tag = "4")]
+    pub metrics: ::core::option::Option<NodeMetrics>,
+    #[prost(double, optional, tag = "5")]
+    pub latency_p50_ms: ::core::option::Option<f64>,
+    #[prost(double, optional, tag = "6")]
+    pub latency_p95_ms: ::core::option::Option<f64>,
+    #[prost(double, optional, tag = "7")]
+    pub latency_p99_ms: ::core::option::Option<f64>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct AccessCall {
+    /// Who calls: a workload, an identity or an address.
+    #[prost(string, tag = "1")]
+    pub from: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub workload: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "3")]
+    pub port: u32,
+    #[prost(enumeration = "Decision", tag = "4")]
+    pub decision: i32,
+    /// What lets it in, by id or as `default:<policy>`; empty when it is refused.
+    #[prost(string, repeated, tag = "5")]
+    pub by: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Calls per second seen now; absent when none are seen.
+    #[prost(double, optional, tag = "6")]
+    pub rps: ::core::option::Option<f64>,
+    /// Only requests on these routes are let in.
+    #[prost(string, repeated, tag = "7")]
+    pub only_routes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExplainDenialsRequest {
+    /// Only what this Service or workload denies.
+    #[prost(string, tag = "1")]
+    pub to: ::prost::alloc::string::String,
+    /// Only what is denied to this one.
+    #[prost(string, tag = "2")]
+    pub from: ::prost::alloc::string::String,
+    /// Where names without a namespace are looked for. Alone: denials by servers in this namespace.
+    #[prost(string, tag = "3")]
+    pub namespace: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ExplainDenialsResponse {
+    #[prost(message, optional, tag = "1")]
+    pub freshness: ::core::option::Option<Freshness>,
+    /// The most frequent first.
+    #[prost(message, repeated, tag = "2")]
+    pub denials: ::prost::alloc::vec::Vec<Denial>,
+    #[prost(string, repeated, tag = "3")]
+    pub notes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Denial {
+    /// The edge on which it happens.
+    #[prost(string, tag = "1")]
+    pub edge_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub src: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub dst: ::prost::alloc::string::String,
+    /// Per second.
+    #[prost(double, optional, tag = "4")]
+    pub denied_per_s: ::core::option::Option<f64>,
+    #[prost(double, optional, tag = "5")]
+    pub unrouted_per_s: ::core::option::Option<f64>,
+    #[prost(double, optional, tag = "6")]
+    pub allowed_per_s: ::core::option::Option<f64>,
+    /// What happens, as a sentence.
+    #[prost(string, tag = "7")]
+    pub text: ::prost::alloc::string::String,
+    /// What the policies say about such calls.
+    #[prost(message, repeated, tag = "8")]
+    pub accesses: ::prost::alloc::vec::Vec<Access>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LintPoliciesRequest {
+    /// Only objects of this namespace; empty for all.
+    #[prost(string, tag = "1")]
+    pub namespace: ::prost::alloc::string::String,
+    /// Also ask Linkerd's policy controller what it enforces, and compare.
+    #[prost(bool, tag = "2")]
+    pub enforced: bool,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct LintPoliciesResponse {
+    #[prost(message, optional, tag = "1")]
+    pub freshness: ::core::option::Option<Freshness>,
+    /// The gravest first.
+    #[prost(message, repeated, tag = "2")]
+    pub findings: ::prost::alloc::vec::Vec<Finding>,
+    /// How many policy objects were looked at.
+    #[prost(uint32, tag = "3")]
+    pub objects: u32,
+    /// With `enforced`: how many ports were compared, and why the others were not.
+    #[prost(uint32, tag = "4")]
+    pub compared: u32,
+    #[prost(string, repeated, tag = "5")]
+    pub notes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// Something about policy that is likely not meant.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Finding {
+    /// Which check, in kebab case; for example `selects-nothing`.
+    #[prost(string, tag = "1")]
+    pub code: ::prost::alloc::string::String,
+    #[prost(enumeration = "Severity", tag = "2")]
+    pub severity: i32,
+    /// Ids of the objects, workloads or ports that it is about, the one to look at first.
+    #[prost(string, repeated, tag = "3")]
+    pub objects: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// What is wrong, as a sentence.
+    #[prost(string, tag = "4")]
+    pub text: ::prost::alloc::string::String,
+    /// What to do.
+    #[prost(string, tag = "5")]
+    pub fix: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ResolvePolicyRequest {
+    /// The workload, `namespace/kind/name`, or `kind/name` or `name` with `namespace`; empty for all in the namespace.
+    #[prost(string, tag = "1")]
+    pub workload: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub namespace: ::prost::alloc::string::String,
+    /// 0 for all ports that something is said about, and one that stands for the others.
+    #[prost(uint32, tag = "3")]
+    pub port: u32,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ResolvePolicyResponse {
+    #[prost(message, optional, tag = "1")]
+    pub freshness: ::core::option::Option<Freshness>,
+    #[prost(message, repeated, tag = "2")]
+    pub ports: ::prost::alloc::vec::Vec<ResolvedPort>,
+}
+/// What Linkerd's policy controller answers for one port, as computed from the objects.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ResolvedPort {
+    #[prost(string, tag = "1")]
+    pub workload: ::prost::alloc::string::String,
+    /// One of the pods, or the ExternalWorkload.
+    #[prost(string, tag = "2")]
+    pub pod: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "3")]
+    pub port: u32,
+    /// False for the port that stands for all of which nothing is said.
+    #[prost(bool, tag = "4")]
+    pub known: bool,
+    /// `ok`, `not_found` or `invalid_argument`.
+    #[prost(string, tag = "5")]
+    pub status: ::prost::alloc::string::String,
+    /// The server as JSON; empty unless the status is `ok`.
+    #[prost(string, tag = "6")]
+    pub server_json: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CompareEndpointsRequest {
+    /// The Service, `namespace/name`, with `:port` at its end or without.
+    #[prost(string, tag = "1")]
+    pub service: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "2")]
+    pub port: u32,
+    /// The namespace of the client that asks; empty for that of the Service.
+    #[prost(string, tag = "3")]
+    pub client_namespace: ::prost::alloc::string::String,
+}
+/// What proxies are told about a Service's endpoints, against what the graph says.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CompareEndpointsResponse {
+    #[prost(message, optional, tag = "1")]
+    pub freshness: ::core::option::Option<Freshness>,
+    #[prost(message, repeated, tag = "2")]
+    pub endpoints: ::prost::alloc::vec::Vec<ToldEndpoint>,
+    /// What the two disagree about; each a sentence.
+    #[prost(string, repeated, tag = "3")]
+    pub differences: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ToldEndpoint {
+    /// `ip:port`.
+    #[prost(string, tag = "1")]
+    pub address: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "2")]
+    pub weight: u32,
+    /// The identity that clients expect there; empty for none.
+    #[prost(string, tag = "3")]
+    pub identity: ::prost::alloc::string::String,
+    /// `h2`, `opaque` or empty.
+    #[prost(string, tag = "4")]
+    pub protocol_hint: ::prost::alloc::string::String,
+    #[prost(string, tag = "5")]
+    pub pod: ::prost::alloc::string::String,
+    #[prost(string, tag = "6")]
+    pub workload: ::prost::alloc::string::String,
+    #[prost(string, tag = "7")]
+    pub zone: ::prost::alloc::string::String,
+}
+/// What happens to a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Decision {
+    Unspecified = 0,
+    /// It is let in.
+    Allow = 1,
+    /// It is refused: HTTP 403, gRPC PermissionDenied, or the connection is closed.
+    Deny = 2,
+    /// It is let in, logged and counted, and nothing but an `audit` policy does so.
+    Audit = 3,
+    /// No route of the Server takes it: HTTP 404, whoever asks.
+    UnmatchedRoute = 4,
+}
+impl Decision {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "DECISION_UNSPECIFIED",
+            Self::Allow => "DECISION_ALLOW",
+            Self::Deny => "DECISION_DENY",
+            Self::Audit => "DECISION_AUDIT",
+            Self::UnmatchedRoute => "DECISION_UNMATCHED_ROUTE",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "DECISION_UNSPECIFIED" => Some(Self::Unspecified),
+            "DECISION_ALLOW" => Some(Self::Allow),
+            "DECISION_DENY" => Some(Self::Deny),
+            "DECISION_AUDIT" => Some(Self::Audit),
+            "DECISION_UNMATCHED_ROUTE" => Some(Self::UnmatchedRoute),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Severity {
+    Unspecified = 0,
+    Info = 1,
+    Warning = 2,
+    Error = 3,
+}
+impl Severity {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "SEVERITY_UNSPECIFIED",
+            Self::Info => "SEVERITY_INFO",
+            Self::Warning => "SEVERITY_WARNING",
+            Self::Error => "SEVERITY_ERROR",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "SEVERITY_UNSPECIFIED" => Some(Self::Unspecified),
+            "SEVERITY_INFO" => Some(Self::Info),
+            "SEVERITY_WARNING" => Some(Self::Warning),
+            "SEVERITY_ERROR" => Some(Self::Error),
+            _ => None,
+        }
+    }
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetMeshGraphRequest {
     /// Only nodes of this namespace and edges that start or end in it; empty for all. An unknown namespace is NOT_FOUND.
@@ -796,6 +1278,156 @@ pub mod mesh_context_client {
                 .insert(GrpcMethod::new("mcp.v1.MeshContext", "WatchMeshGraph"));
             self.inner.server_streaming(req, path, codec).await
         }
+        /// May this client make this call? With every object that decides it, and the smallest change that would flip it.
+        pub async fn check_access(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CheckAccessRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CheckAccessResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/mcp.v1.MeshContext/CheckAccess",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("mcp.v1.MeshContext", "CheckAccess"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Who may call this, what may this call, or who may call what in a namespace.
+        pub async fn list_access(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListAccessRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListAccessResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/mcp.v1.MeshContext/ListAccess",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("mcp.v1.MeshContext", "ListAccess"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// What is being denied now, why, and the smallest fix.
+        pub async fn explain_denials(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ExplainDenialsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ExplainDenialsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/mcp.v1.MeshContext/ExplainDenials",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("mcp.v1.MeshContext", "ExplainDenials"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Policies that do nothing, do something else than they seem to, or leave ports open.
+        pub async fn lint_policies(
+            &mut self,
+            request: impl tonic::IntoRequest<super::LintPoliciesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::LintPoliciesResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/mcp.v1.MeshContext/LintPolicies",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("mcp.v1.MeshContext", "LintPolicies"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// What Linkerd's policy controller answers for the ports of workloads.
+        pub async fn resolve_policy(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ResolvePolicyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ResolvePolicyResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/mcp.v1.MeshContext/ResolvePolicy",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("mcp.v1.MeshContext", "ResolvePolicy"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// What proxies are told about a Service's endpoints, against what the graph says.
+        pub async fn compare_endpoints(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CompareEndpointsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CompareEndpointsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/mcp.v1.MeshContext/CompareEndpoints",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("mcp.v1.MeshContext", "CompareEndpoints"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -819,7 +1451,9 @@ pub mod mesh_context_server {
         ) -> std::result::Result<
             tonic::Response<super::GetMeshGraphResponse>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         /// Callers and callees of one workload or Service, to a depth, with numbers.
         async fn get_call_graph(
             &self,
@@ -827,21 +1461,79 @@ pub mod mesh_context_server {
         ) -> std::result::Result<
             tonic::Response<super::GetCallGraphResponse>,
             tonic::Status,
-        >;
-        /// Server streaming response type for the WatchMeshGraph method.
-        type WatchMeshGraphStream: tonic::codegen::tokio_stream::Stream<
-                Item = std::result::Result<super::WatchMeshGraphResponse, tonic::Status>,
-            >
-            + std::marker::Send
-            + 'static;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         /// A snapshot, then deltas and metric frames as they happen. Resumable by position.
         async fn watch_mesh_graph(
             &self,
             request: tonic::Request<super::WatchMeshGraphRequest>,
         ) -> std::result::Result<
-            tonic::Response<Self::WatchMeshGraphStream>,
+            tonic::Response<BoxStream<super::WatchMeshGraphResponse>>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
+        /// May this client make this call? With every object that decides it, and the smallest change that would flip it.
+        async fn check_access(
+            &self,
+            request: tonic::Request<super::CheckAccessRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CheckAccessResponse>,
+            tonic::Status,
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
+        /// Who may call this, what may this call, or who may call what in a namespace.
+        async fn list_access(
+            &self,
+            request: tonic::Request<super::ListAccessRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListAccessResponse>,
+            tonic::Status,
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
+        /// What is being denied now, why, and the smallest fix.
+        async fn explain_denials(
+            &self,
+            request: tonic::Request<super::ExplainDenialsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ExplainDenialsResponse>,
+            tonic::Status,
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
+        /// Policies that do nothing, do something else than they seem to, or leave ports open.
+        async fn lint_policies(
+            &self,
+            request: tonic::Request<super::LintPoliciesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::LintPoliciesResponse>,
+            tonic::Status,
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
+        /// What Linkerd's policy controller answers for the ports of workloads.
+        async fn resolve_policy(
+            &self,
+            request: tonic::Request<super::ResolvePolicyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ResolvePolicyResponse>,
+            tonic::Status,
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
+        /// What proxies are told about a Service's endpoints, against what the graph says.
+        async fn compare_endpoints(
+            &self,
+            request: tonic::Request<super::CompareEndpointsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CompareEndpointsResponse>,
+            tonic::Status,
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
     }
     /// Ask anything about a Linkerd mesh. Every answer says how fresh it is.
     #[derive(Debug)]
@@ -1018,7 +1710,7 @@ pub mod mesh_context_server {
                     > tonic::server::ServerStreamingService<super::WatchMeshGraphRequest>
                     for WatchMeshGraphSvc<T> {
                         type Response = super::WatchMeshGraphResponse;
-                        type ResponseStream = T::WatchMeshGraphStream;
+                        type ResponseStream = BoxStream<super::WatchMeshGraphResponse>;
                         type Future = BoxFuture<
                             tonic::Response<Self::ResponseStream>,
                             tonic::Status,
@@ -1052,6 +1744,276 @@ pub mod mesh_context_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/mcp.v1.MeshContext/CheckAccess" => {
+                    #[allow(non_camel_case_types)]
+                    struct CheckAccessSvc<T: MeshContext>(pub Arc<T>);
+                    impl<
+                        T: MeshContext,
+                    > tonic::server::UnaryService<super::CheckAccessRequest>
+                    for CheckAccessSvc<T> {
+                        type Response = super::CheckAccessResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CheckAccessRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as MeshContext>::check_access(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CheckAccessSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/mcp.v1.MeshContext/ListAccess" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListAccessSvc<T: MeshContext>(pub Arc<T>);
+                    impl<
+                        T: MeshContext,
+                    > tonic::server::UnaryService<super::ListAccessRequest>
+                    for ListAccessSvc<T> {
+                        type Response = super::ListAccessResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListAccessRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as MeshContext>::list_access(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListAccessSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/mcp.v1.MeshContext/ExplainDenials" => {
+                    #[allow(non_camel_case_types)]
+                    struct ExplainDenialsSvc<T: MeshContext>(pub Arc<T>);
+                    impl<
+                        T: MeshContext,
+                    > tonic::server::UnaryService<super::ExplainDenialsRequest>
+                    for ExplainDenialsSvc<T> {
+                        type Response = super::ExplainDenialsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ExplainDenialsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as MeshContext>::explain_denials(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ExplainDenialsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/mcp.v1.MeshContext/LintPolicies" => {
+                    #[allow(non_camel_case_types)]
+                    struct LintPoliciesSvc<T: MeshContext>(pub Arc<T>);
+                    impl<
+                        T: MeshContext,
+                    > tonic::server::UnaryService<super::LintPoliciesRequest>
+                    for LintPoliciesSvc<T> {
+                        type Response = super::LintPoliciesResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::LintPoliciesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as MeshContext>::lint_policies(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = LintPoliciesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/mcp.v1.MeshContext/ResolvePolicy" => {
+                    #[allow(non_camel_case_types)]
+                    struct ResolvePolicySvc<T: MeshContext>(pub Arc<T>);
+                    impl<
+                        T: MeshContext,
+                    > tonic::server::UnaryService<super::ResolvePolicyRequest>
+                    for ResolvePolicySvc<T> {
+                        type Response = super::ResolvePolicyResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ResolvePolicyRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as MeshContext>::resolve_policy(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ResolvePolicySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/mcp.v1.MeshContext/CompareEndpoints" => {
+                    #[allow(non_camel_case_types)]
+                    struct CompareEndpointsSvc<T: MeshContext>(pub Arc<T>);
+                    impl<
+                        T: MeshContext,
+                    > tonic::server::UnaryService<super::CompareEndpointsRequest>
+                    for CompareEndpointsSvc<T> {
+                        type Response = super::CompareEndpointsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CompareEndpointsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as MeshContext>::compare_endpoints(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CompareEndpointsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)
