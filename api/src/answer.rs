@@ -2,6 +2,7 @@
 //! and the refusal.
 
 use crate::{
+    access,
     encode::Detail,
     metrics::ApiMetrics,
     view::{Format, View},
@@ -31,6 +32,8 @@ pub(crate) enum Refusal {
     Depth(u32),
     #[error("`root` is required: a Service as `namespace/name`, or a workload as `namespace/kind/name`")]
     NoRoot,
+    #[error(transparent)]
+    Access(#[from] access::Error),
     #[error(
         "the answer would be {0} bytes, more than one message may carry; ask for one namespace, or for a view"
     )]
@@ -152,7 +155,8 @@ impl Refusal {
         match self {
             Self::NotReady => Fault::Unavailable,
             Self::Name(ResolveError::Namespace { .. } | ResolveError::Unknown { .. }) => Fault::NotFound,
-            Self::Name(_) | Self::Depth(_) | Self::NoRoot => Fault::Invalid,
+            Self::Access(error) if error.is_not_found() => Fault::NotFound,
+            Self::Name(_) | Self::Access(_) | Self::Depth(_) | Self::NoRoot => Fault::Invalid,
             Self::TooLarge(_) => Fault::TooLarge,
         }
     }
@@ -166,6 +170,9 @@ impl Refusal {
                 "ask for the graph of its namespace to see what there is"
             }
             Self::Name(_) => "write `namespace/name` for a Service, `namespace/kind/name` for a workload",
+            Self::Access(_) => {
+                "for example from=shop/deployment/web&to=shop/cart:80, or to=shop/cart, or namespace=shop"
+            }
             Self::Depth(_) => "use a depth from 1 to 16",
             Self::NoRoot => "for example root=shop/web",
             Self::TooLarge(_) => "add namespace= or view=edges",

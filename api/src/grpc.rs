@@ -20,6 +20,7 @@ use std::{
 use tokio::time::Instant;
 use tonic::{Status, body::Body};
 
+pub(crate) mod access;
 mod body;
 mod graph;
 mod watch;
@@ -43,6 +44,9 @@ impl MeshContext {
             "GetMeshGraph" => (Method::GetMeshGraph, self.get_mesh_graph(request).await),
             "GetCallGraph" => (Method::GetCallGraph, self.get_call_graph(request).await),
             "WatchMeshGraph" => (Method::WatchMeshGraph, self.watch_mesh_graph(request).await),
+            "CheckAccess" => (Method::CheckAccess, access::check_access(self, request).await),
+            "ListAccess" => (Method::ListAccess, access::list_access(self, request).await),
+            "ResolvePolicy" => (Method::ResolvePolicy, access::resolve_policy(self, request).await),
             _ => {
                 let unknown = format!("{NAME} has no method `{name}`; reflection lists what there is");
                 return Status::unimplemented(unknown).into_http();

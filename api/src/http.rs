@@ -23,6 +23,7 @@ use serde_json::json;
 use std::convert::Infallible;
 use tokio::time::Instant;
 
+mod access;
 pub(crate) mod admin;
 pub(crate) mod host;
 
@@ -91,13 +92,19 @@ pub(crate) struct Problem {
 }
 
 const WHAT_THERE_IS: &str = "GET /v1/graph?namespace=&view=full|summary|edges&from=&to= or \
-                             GET /v1/callgraph?root=&depth=&direction=both|callers|callees&namespace=";
+                             GET /v1/callgraph?root=&depth=&direction=both|callers|callees&namespace= or \
+                             GET /v1/access?from=&to=&port=&namespace=&method=&path=&host=&address= or \
+                             GET /v1/access/list?from=&to=&namespace=&limit= or \
+                             GET /v1/policy?workload=&namespace=&port=";
 
 /// The JSON routes, behind the check of the Host header.
 pub(crate) fn routes(state: Json, hosts: host::Hosts) -> Router {
     Router::new()
         .route("/v1/graph", get(graph))
         .route("/v1/callgraph", get(callgraph))
+        .route("/v1/access", get(access::check))
+        .route("/v1/access/list", get(access::list))
+        .route("/v1/policy", get(access::policy))
         .method_not_allowed_fallback(not_allowed)
         .with_state(state)
         .layer(axum::middleware::from_fn_with_state(hosts, host::check))

@@ -1,13 +1,14 @@
 //! Answers questions about the mesh: a replica of the graph behind gRPC and JSON over HTTP.
 //!
 //! ```text
-//! feed ─► Replica ─► View (graph, numbers, index, encoded answers) ─┬─► grpc   GetMeshGraph, GetCallGraph
-//!            │                                                      └─► http   /v1/graph, /v1/callgraph
+//! feed ─► Replica ─► View (graph, numbers, index, encoded answers) ─┬─► grpc   GetMeshGraph, GetCallGraph, CheckAccess, …
+//!            │                                                      └─► http   /v1/graph, /v1/callgraph, /v1/access, …
 //!            └────► ring of changes ─► grpc WatchMeshGraph
 //! ```
 //!
 //! Start at [`Api`]: bind, then serve from any [`linkerd_mcp_graph::feed::Subscription`].
 
+pub mod access;
 mod answer;
 pub mod args;
 mod encode;

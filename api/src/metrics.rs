@@ -33,6 +33,28 @@ pub enum Method {
     GetCallGraph,
     /// gRPC WatchMeshGraph; the duration is the time to the start of the stream.
     WatchMeshGraph,
+    /// gRPC CheckAccess.
+    CheckAccess,
+    /// gRPC ListAccess.
+    ListAccess,
+    /// gRPC ExplainDenials.
+    ExplainDenials,
+    /// gRPC LintPolicies.
+    LintPolicies,
+    /// gRPC ResolvePolicy.
+    ResolvePolicy,
+    /// gRPC CompareEndpoints.
+    CompareEndpoints,
+    /// HTTP `/v1/access`.
+    HttpCheckAccess,
+    /// HTTP `/v1/access/list`.
+    HttpListAccess,
+    /// HTTP `/v1/denials`.
+    HttpDenials,
+    /// HTTP `/v1/lint`.
+    HttpLint,
+    /// HTTP `/v1/policy`.
+    HttpPolicy,
     /// HTTP `/v1/graph`.
     HttpGraph,
     /// HTTP `/v1/callgraph`.

@@ -223,6 +223,9 @@ impl Replica {
         }
         let frame = old.as_ref().map_or(0, |old| old.frame) + 1;
         let mut view = View::new(graph, metrics, position, as_of_ms, index);
+        if let Some(same) = same {
+            view.follow_policies(same, None);
+        }
         (view.frame, view.generation) = (frame, generation);
         self.publish(view);
     }
@@ -244,6 +247,7 @@ impl Replica {
         let mut index = old.index.clone();
         index.apply(&old.graph, change);
         let mut view = View::new(Arc::new(graph), old.metrics.clone(), position, as_of_ms, index);
+        view.follow_policies(&old, Some(change));
         (view.frame, view.generation) = (old.frame, old.generation);
         let event = self.watch_event(&view, change);
         // First the ring and then the view: a watcher that has seen the view finds what led to it.
@@ -267,6 +271,7 @@ impl Replica {
         let Some(old) = self.view() else { return };
         let as_of_ms = self.shared.pulse.as_of_ms.load(Ordering::Relaxed);
         let mut view = View::new(old.graph.clone(), metrics, old.position, as_of_ms, old.index.clone());
+        view.follow_policies(&old, None);
         (view.frame, view.generation) = (old.frame + 1, old.generation);
         self.publish(view);
     }

@@ -6,13 +6,15 @@ use crate::{
 };
 use bytes::Bytes;
 use linkerd_mcp_graph::{
+    delta::Delta,
     feed::Position,
     metrics::Metrics,
     model::Graph,
+    policy::{ObjectChange, Objects, Policies, ask::Mesh},
     query::{Index, Part, Rollups},
 };
 use linkerd_mcp_proto::v1;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tokio::sync::OnceCell;
 
 /// One revision. Never changes; the replica replaces it.
@@ -35,6 +37,8 @@ pub struct View {
     /// Counts the times this replica started over; changes lead from view to view only within one.
     pub(crate) generation: u64,
     encoded: Encodings,
+    /// The policies of the graph, read when the first question about them is asked.
+    policies: OnceLock<Policies>,
 }
 
 /// What callers share, made when the first one asks.
@@ -64,8 +68,59 @@ impl View {
         as_of_ms: i64,
         index: Index,
     ) -> Self {
-        let encoded = Encodings::default();
-        Self { graph, metrics, position, as_of_ms, index, revision: 0, frame: 0, generation: 0, encoded }
+        let (encoded, policies) = (Encodings::default(), OnceLock::new());
+        Self {
+            graph,
+            metrics,
+            position,
+            as_of_ms,
+            index,
+            revision: 0,
+            frame: 0,
+            generation: 0,
+            encoded,
+            policies,
+        }
+    }
+
+    /// Takes over the policies of `old`, if they have been read, with what `delta` does to them.
+    pub(crate) fn follow_policies(&mut self, old: &Self, delta: Option<&Delta>) {
+        let Some(policies) = old.policies.get() else { return };
+        let policies = match delta {
+            Some(delta) if delta.cluster.is_some() => return,
+            Some(delta) => match ObjectChange::of_delta(delta) {
+                changes if changes.is_empty() => policies.clone(),
+                changes => policies.changed(changes),
+            },
+            None => policies.clone(),
+        };
+        self.policies = OnceLock::from(policies);
+    }
+
+    /// Asks something about policy. A large mesh's policies are read, and the question is answered, on a thread that
+    /// may block.
+    pub(crate) async fn ask<T: Send + 'static>(
+        self: &Arc<Self>,
+        question: impl FnOnce(&Mesh<'_>) -> T + Send + 'static,
+    ) -> T {
+        let small = self.graph.policies.len() + self.graph.workloads.len() <= INLINE_EDGES;
+        if small {
+            return question(&self.mesh());
+        }
+        let view = self.clone();
+        match tokio::task::spawn_blocking(move || question(&view.mesh())).await {
+            Ok(answer) => answer,
+            // As in `aside`.
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+
+    fn mesh(&self) -> Mesh<'_> {
+        let policies = self.policies.get_or_init(|| {
+            let cluster = self.graph.cluster.as_deref().cloned().unwrap_or_default();
+            Policies::of(Objects::of_graph(&self.graph), &cluster)
+        });
+        Mesh { graph: &self.graph, index: &self.index, metrics: &self.metrics, policies }
     }
 
     /// The body of the whole graph, encoded at most once per revision however many callers there are.

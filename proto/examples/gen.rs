@@ -14,7 +14,7 @@ fn main() -> anyhow::Result<()> {
         ["mcp/v1/graph.proto", "mcp/v1/policy.proto", "mcp/v1/mesh_context.proto", "mcp/v1/feed.proto"];
     let descriptors = protox::compile(files, [root]).context("the .proto files do not compile")?;
     std::fs::write(out.join("mcp.v1.bin"), descriptor_bytes(&descriptors))?;
-    tonic_prost_build::configure()
+    serialized(tonic_prost_build::configure(), &descriptors)
         .out_dir(&out)
         .bytes(".mcp.v1")
         .build_transport(true)
@@ -37,6 +37,47 @@ fn main() -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Gives the messages of policy.proto their JSON, see `src/json.rs`. Unknown is absent, and so is empty text; lists
+/// and numbers are always there.
+fn serialized(
+    mut builder: tonic_prost_build::Builder,
+    set: &prost_types::FileDescriptorSet,
+) -> tonic_prost_build::Builder {
+    use prost_types::field_descriptor_proto::{Label, Type};
+    let messages = set
+        .file
+        .iter()
+        .flat_map(|file| file.message_type.iter().map(move |message| (file.name(), message)))
+        .filter(|(file, message)| file.ends_with("policy.proto") || message.name() == "NodeMetrics");
+    for (_, message) in messages {
+        let path = format!(".mcp.v1.{}", message.name());
+        builder = builder.type_attribute(&path, "#[cfg_attr(feature = \"json\", derive(serde::Serialize))]");
+        for field in &message.field {
+            let one = field.label() != Label::Repeated;
+            let attribute = match (field.r#type(), field.type_name()) {
+                (Type::Enum, name) => {
+                    let name = name.rsplit('.').next().unwrap_or_default().to_lowercase();
+                    format!("serialize_with = \"crate::json::{name}\"")
+                }
+                (Type::Message, ".mcp.v1.Freshness") => {
+                    "serialize_with = \"crate::json::freshness\", skip_serializing_if = \"Option::is_none\"".to_owned()
+                }
+                (Type::String, _) if field.name() == "server_json" => {
+                    "rename = \"server\", serialize_with = \"crate::json::raw\", skip_serializing_if = \"String::is_empty\""
+                        .to_owned()
+                }
+                (Type::String, _) if one => "skip_serializing_if = \"String::is_empty\"".to_owned(),
+                (Type::Message, _) if one => "skip_serializing_if = \"Option::is_none\"".to_owned(),
+                _ if field.proto3_optional() => "skip_serializing_if = \"Option::is_none\"".to_owned(),
+                _ => continue,
+            };
+            let attribute = format!("#[cfg_attr(feature = \"json\", serde({attribute}))]");
+            builder = builder.field_attribute(format!("{path}.{}", field.name()), attribute);
+        }
+    }
+    builder
 }
 
 fn descriptor_bytes(set: &prost_types::FileDescriptorSet) -> Vec<u8> {

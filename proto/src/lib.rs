@@ -1,6 +1,9 @@
 //! The wire contract of linkerd-mcp: messages of package `mcp.v1`, and gRPC stubs behind the features `client` and
 //! `server`. Generated from `proto/mcp/v1/*.proto` by `cargo run -p linkerd-mcp-proto --example gen` and checked in,
-//! so that building needs no protoc. No logic lives here.
+//! so that building needs no protoc. No logic lives here but the JSON of some messages, behind the feature `json`.
+
+#[cfg(feature = "json")]
+pub mod json;
 
 /// Messages and stubs of `mcp.v1`.
 #[allow(

@@ -57,49 +57,11 @@ pub(crate) fn body(source: &Source<'_>) -> Bytes {
 /// The pieces of a JSON object: `first` members, a shared body, and how fresh it is.
 pub(crate) fn pieces(first: &str, body: Bytes, freshness: &v1::Freshness) -> [Bytes; 3] {
     let start = if first.is_empty() { "{".to_owned() } else { format!("{{{first},") };
-    [start.into(), body, format!(",\"freshness\":{}}}\n", freshness_of(freshness)).into()]
-}
-
-/// How fresh an answer is.
-pub(crate) fn freshness_of(it: &v1::Freshness) -> Value {
-    let mut value = json!({});
-    if let Some(as_of) = &it.as_of {
-        value["as_of"] = as_of.to_string().into();
-    }
-    if let Some(metrics) = &it.metrics {
-        value["metrics"] = metrics_of(metrics);
-    }
-    if let Some(topology) = &it.topology {
-        let kinds = topology.not_synced.iter();
-        let kinds = kinds.map(|it| json!({"kind": it.kind, "state": it.state, "detail": it.detail}));
-        value["topology"] = json!({"synced": topology.synced, "not_synced": kinds.collect::<Vec<_>>()});
-    }
-    if let Some(feed) = &it.feed {
-        let position = feed.position.unwrap_or_default();
-        value["feed"] = json!({
-            "age_ms": feed.age_ms,
-            "epoch": position.epoch,
-            "seq": position.seq,
-            "connected": feed.connected,
-        });
-    }
-    value
-}
-
-fn metrics_of(it: &v1::MetricsFreshness) -> Value {
-    let mut value = json!({"stale": it.stale, "window_seconds": it.window_seconds});
-    for (name, text) in [("reason", &it.reason), ("window_reason", &it.window_reason)] {
-        if !text.is_empty() {
-            value[name] = text.as_str().into();
-        }
-    }
-    if let Some(as_of) = &it.as_of {
-        value["as_of"] = as_of.to_string().into();
-    }
-    if it.unscraped_count > 0 {
-        value["unscraped"] = json!({"count": it.unscraped_count, "some": it.unscraped});
-    }
-    value
+    [
+        start.into(),
+        body,
+        format!(",\"freshness\":{}}}\n", linkerd_mcp_proto::json::freshness_of(freshness)).into(),
+    ]
 }
 
 fn section<'a, T: Serialize>(out: &mut Vec<u8>, name: &str, entries: impl Iterator<Item = (&'a str, T)>) {

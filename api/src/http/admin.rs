@@ -67,7 +67,7 @@ impl Admin {
             let reason = "no snapshot of the graph has come from the controller yet";
             return (false, json!({"status": "waiting", "reason": reason}));
         };
-        let freshness = crate::encode::json::freshness_of(&self.replica.freshness(&view));
+        let freshness = linkerd_mcp_proto::json::freshness_of(&self.replica.freshness(&view));
         let graph = &view.graph;
         let size = json!({
             "services": graph.services.len(),

@@ -178,8 +178,17 @@ impl Policies {
             return Answer::InvalidArgument;
         };
         match Target::find(facts, workload) {
-            Some(target) if target.in_mesh() => Answer::Ok(self.server(target, port)),
-            _ => Answer::NotFound,
+            Some(target) => self.answer_of(target, port.into()),
+            None => Answer::NotFound,
+        }
+    }
+
+    /// The same for a workload that is at hand.
+    pub fn answer_of(&self, target: Target<'_>, port: u32) -> Answer {
+        match u16::try_from(port).ok().filter(|port| *port != 0) {
+            None => Answer::InvalidArgument,
+            Some(port) if target.in_mesh() => Answer::Ok(self.server(target, port)),
+            Some(_) => Answer::NotFound,
         }
     }
 

@@ -465,6 +465,30 @@ impl Verdict {
 // === impl Reason ===
 
 impl Reason {
+    /// Its name in snake case, as in JSON.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Loopback => "loopback",
+            Self::TargetNotMeshed => "target_not_meshed",
+            Self::PortSkipped { .. } => "port_skipped",
+            Self::Server { .. } => "server",
+            Self::Shadowed { .. } => "shadowed",
+            Self::InvalidRoute { .. } => "invalid_route",
+            Self::Route { .. } => "route",
+            Self::NoRoute { .. } => "no_route",
+            Self::Admits { .. } => "admits",
+            Self::Refuses { .. } => "refuses",
+            Self::NoAuthorization => "no_authorization",
+            Self::RouteAdmits { .. } => "route_admits",
+            Self::RouteNeeded => "route_needed",
+            Self::ClientNotMeshed => "client_not_meshed",
+            Self::NoEgressNetwork => "no_egress_network",
+            Self::EgressNetwork { .. } => "egress_network",
+            Self::EgressRoutes { .. } => "egress_routes",
+            Self::RateLimit { .. } => "rate_limit",
+        }
+    }
+
     /// The objects and defaults it names.
     pub fn origins(&self) -> Vec<Origin> {
         match self {

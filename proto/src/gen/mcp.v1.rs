@@ -169,15 +169,19 @@ pub struct Workload {
     pub outbound: ::core::option::Option<NodeMetrics>,
 }
 /// The numbers of a node's edges in one. A number that is not known is absent, never zero.
+#[cfg_attr(feature = "json", derive(serde::Serialize))]
 #[derive(Clone, Copy, PartialEq, ::prost::Message)]
 pub struct NodeMetrics {
     /// Calls per second.
     #[prost(double, optional, tag = "1")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "Option::is_none"))]
     pub rps: ::core::option::Option<f64>,
     /// Success rate, 0 to 1, weighted by calls per second.
     #[prost(double, optional, tag = "2")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "Option::is_none"))]
     pub success_rate: ::core::option::Option<f64>,
     #[prost(double, optional, tag = "3")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "Option::is_none"))]
     pub denied_per_s: ::core::option::Option<f64>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -415,53 +419,75 @@ impl ObservedBy {
         }
     }
 }
+#[cfg_attr(feature = "json", derive(serde::Serialize))]
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CheckAccessRequest {
     /// The client. A workload (`namespace/kind/name`, or `kind/name` or `name` with `namespace`), a ServiceAccount
     /// (`namespace/sa/name` or `sa/name`), a mesh identity (`….serviceaccount.identity.…` or `spiffe://…`), or an IP
     /// address outside the mesh. Required.
     #[prost(string, tag = "1")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
     pub from: ::prost::alloc::string::String,
     /// The Service or workload that is called, with `:port` at its end or without; or `external:host:port`. Required.
     #[prost(string, tag = "2")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
     pub to: ::prost::alloc::string::String,
     /// The port as the client uses it: of the Service, or of the pod. 0 means the port in `to`, else all ports.
     #[prost(uint32, tag = "3")]
     pub port: u32,
     /// Where names without a namespace are looked for.
     #[prost(string, tag = "4")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
     pub namespace: ::prost::alloc::string::String,
     /// The HTTP request, where the question is about one. gRPC calls are POST to `/package.Service/Method`.
     #[prost(string, tag = "5")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
     pub method: ::prost::alloc::string::String,
     #[prost(string, tag = "6")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
     pub path: ::prost::alloc::string::String,
     #[prost(string, tag = "7")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
     pub host: ::prost::alloc::string::String,
     #[prost(message, repeated, tag = "8")]
     pub headers: ::prost::alloc::vec::Vec<Header>,
     /// The address the client calls from; empty means those of its pods.
     #[prost(string, tag = "9")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
     pub address: ::prost::alloc::string::String,
 }
+#[cfg_attr(feature = "json", derive(serde::Serialize))]
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Header {
     #[prost(string, tag = "1")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
     pub name: ::prost::alloc::string::String,
     #[prost(string, tag = "2")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
     pub value: ::prost::alloc::string::String,
 }
+#[cfg_attr(feature = "json", derive(serde::Serialize))]
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CheckAccessResponse {
     #[prost(message, optional, tag = "1")]
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            serialize_with = "crate::json::freshness",
+            skip_serializing_if = "Option::is_none"
+        )
+    )]
     pub freshness: ::core::option::Option<Freshness>,
     /// The two ends by their full names.
     #[prost(string, tag = "2")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
     pub from: ::prost::alloc::string::String,
     #[prost(string, tag = "3")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
     pub to: ::prost::alloc::string::String,
     /// The least permissive of `accesses`.
     #[prost(enumeration = "Decision", tag = "4")]
+    #[cfg_attr(feature = "json", serde(serialize_with = "crate::json::decision"))]
     pub decision: i32,
     /// True when not all of `accesses` are decided alike.
     #[prost(bool, tag = "5")]
@@ -474,30 +500,37 @@ pub struct CheckAccessResponse {
     pub notes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// The decision on a call to one port of one kind of pod.
+#[cfg_attr(feature = "json", derive(serde::Serialize))]
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Access {
     /// The workload that answers.
     #[prost(string, tag = "1")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
     pub workload: ::prost::alloc::string::String,
     /// Its port.
     #[prost(uint32, tag = "2")]
     pub port: u32,
     /// One of the pods meant.
     #[prost(string, tag = "3")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
     pub pod: ::prost::alloc::string::String,
     /// How many pods are meant.
     #[prost(uint32, tag = "4")]
     pub pods: u32,
     /// Who calls: a workload, an identity or an address.
     #[prost(string, tag = "5")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
     pub client: ::prost::alloc::string::String,
     /// The identity it presents; empty when it presents none.
     #[prost(string, tag = "6")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
     pub client_identity: ::prost::alloc::string::String,
     /// The address it was judged by; empty when no authorization looks at addresses, or when it is not known.
     #[prost(string, tag = "7")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
     pub client_address: ::prost::alloc::string::String,
     #[prost(enumeration = "Decision", tag = "8")]
+    #[cfg_attr(feature = "json", serde(serialize_with = "crate::json::decision"))]
     pub decision: i32,
     /// Why, in the order in which the proxy comes to them. Never empty.
     #[prost(message, repeated, tag = "9")]
@@ -506,52 +539,71 @@ pub struct Access {
     #[prost(message, repeated, tag = "10")]
     pub flips: ::prost::alloc::vec::Vec<Flip>,
 }
+#[cfg_attr(feature = "json", derive(serde::Serialize))]
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Reason {
     /// What kind of reason, in snake case; for example `server` or `refuses`.
     #[prost(string, tag = "1")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
     pub reason: ::prost::alloc::string::String,
     /// The same as a sentence.
     #[prost(string, tag = "2")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
     pub text: ::prost::alloc::string::String,
     /// Ids of the objects it names, or `default:<name>` for defaults of Linkerd.
     #[prost(string, repeated, tag = "3")]
     pub origins: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// A change of policy after which a call is decided differently. It has been tried on the graph.
+#[cfg_attr(feature = "json", derive(serde::Serialize))]
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Flip {
     /// What to do, as a sentence.
     #[prost(string, tag = "1")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
     pub text: ::prost::alloc::string::String,
     /// What happens to the call then.
     #[prost(enumeration = "Decision", tag = "2")]
+    #[cfg_attr(feature = "json", serde(serialize_with = "crate::json::decision"))]
     pub becomes: i32,
     /// Objects to apply, as one YAML stream; empty when something is to be removed only.
     #[prost(string, tag = "3")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
     pub manifest: ::prost::alloc::string::String,
     /// Ids of objects to remove.
     #[prost(string, repeated, tag = "4")]
     pub removes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
+#[cfg_attr(feature = "json", derive(serde::Serialize))]
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListAccessRequest {
     /// Who may call this Service or workload.
     #[prost(string, tag = "1")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
     pub to: ::prost::alloc::string::String,
     /// What this client may call; forms as in CheckAccessRequest. With `to`, only what lies there.
     #[prost(string, tag = "2")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
     pub from: ::prost::alloc::string::String,
     /// Where names without a namespace are looked for. Alone: who may call what in this namespace.
     #[prost(string, tag = "3")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
     pub namespace: ::prost::alloc::string::String,
     /// The most rows of `calls`; 0 means 1,000.
     #[prost(uint32, tag = "4")]
     pub limit: u32,
 }
+#[cfg_attr(feature = "json", derive(serde::Serialize))]
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ListAccessResponse {
     #[prost(message, optional, tag = "1")]
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            serialize_with = "crate::json::freshness",
+            skip_serializing_if = "Option::is_none"
+        )
+    )]
     pub freshness: ::core::option::Option<Freshness>,
     /// The ports that were asked about, each with who is let in.
     #[prost(message, repeated, tag = "2")]
@@ -567,15 +619,19 @@ pub struct ListAccessResponse {
     pub notes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// Who may use one port of one kind of pod.
+#[cfg_attr(feature = "json", derive(serde::Serialize))]
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct PortAccess {
     #[prost(string, tag = "1")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
     pub workload: ::prost::alloc::string::String,
     #[prost(uint32, tag = "2")]
     pub port: u32,
     #[prost(string, tag = "3")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
     pub port_name: ::prost::alloc::string::String,
     #[prost(string, tag = "4")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
     pub pod: ::prost::alloc::string::String,
     #[prost(uint32, tag = "5")]
     pub pods: u32,
@@ -584,12 +640,15 @@ pub struct PortAccess {
     pub services: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     /// The Server by id, or `default:<policy>`; empty when no policy is enforced on the port.
     #[prost(string, tag = "7")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
     pub server: ::prost::alloc::string::String,
     /// `detect`, `http1`, `http2`, `grpc`, `opaque` or `tls`.
     #[prost(string, tag = "8")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
     pub protocol: ::prost::alloc::string::String,
     /// `everyone`, `networks` (anybody, from some addresses), `meshed`, `listed`, `nobody` or `not_enforced`.
     #[prost(string, tag = "9")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
     pub open_to: ::prost::alloc::string::String,
     /// Who is let in on every route.
     #[prost(message, repeated, tag = "10")]
@@ -599,14 +658,18 @@ pub struct PortAccess {
     pub routes: ::prost::alloc::vec::Vec<RouteAccess>,
     /// Per second, as the proxies count now; absent when not known.
     #[prost(double, optional, tag = "12")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "Option::is_none"))]
     pub denied_per_s: ::core::option::Option<f64>,
     #[prost(double, optional, tag = "13")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "Option::is_none"))]
     pub unrouted_per_s: ::core::option::Option<f64>,
 }
+#[cfg_attr(feature = "json", derive(serde::Serialize))]
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RouteAccess {
     /// The route by id, or `default:probe`.
     #[prost(string, tag = "1")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
     pub route: ::prost::alloc::string::String,
     /// What it takes, in a few words.
     #[prost(string, repeated, tag = "2")]
@@ -615,10 +678,12 @@ pub struct RouteAccess {
     pub grants: ::prost::alloc::vec::Vec<Grant>,
 }
 /// What one authorization lets in.
+#[cfg_attr(feature = "json", derive(serde::Serialize))]
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Grant {
     /// The authorization by id, or `default:<policy>`.
     #[prost(string, tag = "1")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
     pub authorization: ::prost::alloc::string::String,
     /// `anyone`, `any mesh client`, or the identities.
     #[prost(string, repeated, tag = "2")]
@@ -628,50 +693,71 @@ pub struct Grant {
     pub networks: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     /// Numbers of the edges that this authorization alone let in; absent when there are none.
     #[prost(message, optional, tag = "4")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "Option::is_none"))]
     pub metrics: ::core::option::Option<NodeMetrics>,
     #[prost(double, optional, tag = "5")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "Option::is_none"))]
     pub latency_p50_ms: ::core::option::Option<f64>,
     #[prost(double, optional, tag = "6")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "Option::is_none"))]
     pub latency_p95_ms: ::core::option::Option<f64>,
     #[prost(double, optional, tag = "7")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "Option::is_none"))]
     pub latency_p99_ms: ::core::option::Option<f64>,
 }
+#[cfg_attr(feature = "json", derive(serde::Serialize))]
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AccessCall {
     /// Who calls: a workload, an identity or an address.
     #[prost(string, tag = "1")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
     pub from: ::prost::alloc::string::String,
     #[prost(string, tag = "2")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
     pub workload: ::prost::alloc::string::String,
     #[prost(uint32, tag = "3")]
     pub port: u32,
     #[prost(enumeration = "Decision", tag = "4")]
+    #[cfg_attr(feature = "json", serde(serialize_with = "crate::json::decision"))]
     pub decision: i32,
     /// What lets it in, by id or as `default:<policy>`; empty when it is refused.
     #[prost(string, repeated, tag = "5")]
     pub by: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     /// Calls per second seen now; absent when none are seen.
     #[prost(double, optional, tag = "6")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "Option::is_none"))]
     pub rps: ::core::option::Option<f64>,
     /// Only requests on these routes are let in.
     #[prost(string, repeated, tag = "7")]
     pub only_routes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
+#[cfg_attr(feature = "json", derive(serde::Serialize))]
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ExplainDenialsRequest {
     /// Only what this Service or workload denies.
     #[prost(string, tag = "1")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
     pub to: ::prost::alloc::string::String,
     /// Only what is denied to this one.
     #[prost(string, tag = "2")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
     pub from: ::prost::alloc::string::String,
     /// Where names without a namespace are looked for. Alone: denials by servers in this namespace.
     #[prost(string, tag = "3")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
     pub namespace: ::prost::alloc::string::String,
 }
+#[cfg_attr(feature = "json", derive(serde::Serialize))]
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ExplainDenialsResponse {
     #[prost(message, optional, tag = "1")]
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            serialize_with = "crate::json::freshness",
+            skip_serializing_if = "Option::is_none"
+        )
+    )]
     pub freshness: ::core::option::Option<Freshness>,
     /// The most frequent first.
     #[prost(message, repeated, tag = "2")]
@@ -679,41 +765,59 @@ pub struct ExplainDenialsResponse {
     #[prost(string, repeated, tag = "3")]
     pub notes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
+#[cfg_attr(feature = "json", derive(serde::Serialize))]
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Denial {
     /// The edge on which it happens.
     #[prost(string, tag = "1")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
     pub edge_id: ::prost::alloc::string::String,
     #[prost(string, tag = "2")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
     pub src: ::prost::alloc::string::String,
     #[prost(string, tag = "3")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
     pub dst: ::prost::alloc::string::String,
     /// Per second.
     #[prost(double, optional, tag = "4")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "Option::is_none"))]
     pub denied_per_s: ::core::option::Option<f64>,
     #[prost(double, optional, tag = "5")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "Option::is_none"))]
     pub unrouted_per_s: ::core::option::Option<f64>,
     #[prost(double, optional, tag = "6")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "Option::is_none"))]
     pub allowed_per_s: ::core::option::Option<f64>,
     /// What happens, as a sentence.
     #[prost(string, tag = "7")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
     pub text: ::prost::alloc::string::String,
     /// What the policies say about such calls.
     #[prost(message, repeated, tag = "8")]
     pub accesses: ::prost::alloc::vec::Vec<Access>,
 }
+#[cfg_attr(feature = "json", derive(serde::Serialize))]
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LintPoliciesRequest {
     /// Only objects of this namespace; empty for all.
     #[prost(string, tag = "1")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
     pub namespace: ::prost::alloc::string::String,
     /// Also ask Linkerd's policy controller what it enforces, and compare.
     #[prost(bool, tag = "2")]
     pub enforced: bool,
 }
+#[cfg_attr(feature = "json", derive(serde::Serialize))]
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct LintPoliciesResponse {
     #[prost(message, optional, tag = "1")]
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            serialize_with = "crate::json::freshness",
+            skip_serializing_if = "Option::is_none"
+        )
+    )]
     pub freshness: ::core::option::Option<Freshness>,
     /// The gravest first.
     #[prost(message, repeated, tag = "2")]
@@ -728,48 +832,67 @@ pub struct LintPoliciesResponse {
     pub notes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// Something about policy that is likely not meant.
+#[cfg_attr(feature = "json", derive(serde::Serialize))]
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Finding {
     /// Which check, in kebab case; for example `selects-nothing`.
     #[prost(string, tag = "1")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
     pub code: ::prost::alloc::string::String,
     #[prost(enumeration = "Severity", tag = "2")]
+    #[cfg_attr(feature = "json", serde(serialize_with = "crate::json::severity"))]
     pub severity: i32,
     /// Ids of the objects, workloads or ports that it is about, the one to look at first.
     #[prost(string, repeated, tag = "3")]
     pub objects: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     /// What is wrong, as a sentence.
     #[prost(string, tag = "4")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
     pub text: ::prost::alloc::string::String,
     /// What to do.
     #[prost(string, tag = "5")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
     pub fix: ::prost::alloc::string::String,
 }
+#[cfg_attr(feature = "json", derive(serde::Serialize))]
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ResolvePolicyRequest {
     /// The workload, `namespace/kind/name`, or `kind/name` or `name` with `namespace`; empty for all in the namespace.
     #[prost(string, tag = "1")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
     pub workload: ::prost::alloc::string::String,
     #[prost(string, tag = "2")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
     pub namespace: ::prost::alloc::string::String,
     /// 0 for all ports that something is said about, and one that stands for the others.
     #[prost(uint32, tag = "3")]
     pub port: u32,
 }
+#[cfg_attr(feature = "json", derive(serde::Serialize))]
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ResolvePolicyResponse {
     #[prost(message, optional, tag = "1")]
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            serialize_with = "crate::json::freshness",
+            skip_serializing_if = "Option::is_none"
+        )
+    )]
     pub freshness: ::core::option::Option<Freshness>,
     #[prost(message, repeated, tag = "2")]
     pub ports: ::prost::alloc::vec::Vec<ResolvedPort>,
 }
 /// What Linkerd's policy controller answers for one port, as computed from the objects.
+#[cfg_attr(feature = "json", derive(serde::Serialize))]
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ResolvedPort {
     #[prost(string, tag = "1")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
     pub workload: ::prost::alloc::string::String,
     /// One of the pods, or the ExternalWorkload.
     #[prost(string, tag = "2")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
     pub pod: ::prost::alloc::string::String,
     #[prost(uint32, tag = "3")]
     pub port: u32,
@@ -778,26 +901,46 @@ pub struct ResolvedPort {
     pub known: bool,
     /// `ok`, `not_found` or `invalid_argument`.
     #[prost(string, tag = "5")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
     pub status: ::prost::alloc::string::String,
     /// The server as JSON; empty unless the status is `ok`.
     #[prost(string, tag = "6")]
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "server",
+            serialize_with = "crate::json::raw",
+            skip_serializing_if = "String::is_empty"
+        )
+    )]
     pub server_json: ::prost::alloc::string::String,
 }
+#[cfg_attr(feature = "json", derive(serde::Serialize))]
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CompareEndpointsRequest {
     /// The Service, `namespace/name`, with `:port` at its end or without.
     #[prost(string, tag = "1")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
     pub service: ::prost::alloc::string::String,
     #[prost(uint32, tag = "2")]
     pub port: u32,
     /// The namespace of the client that asks; empty for that of the Service.
     #[prost(string, tag = "3")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
     pub client_namespace: ::prost::alloc::string::String,
 }
 /// What proxies are told about a Service's endpoints, against what the graph says.
+#[cfg_attr(feature = "json", derive(serde::Serialize))]
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CompareEndpointsResponse {
     #[prost(message, optional, tag = "1")]
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            serialize_with = "crate::json::freshness",
+            skip_serializing_if = "Option::is_none"
+        )
+    )]
     pub freshness: ::core::option::Option<Freshness>,
     #[prost(message, repeated, tag = "2")]
     pub endpoints: ::prost::alloc::vec::Vec<ToldEndpoint>,
@@ -805,24 +948,31 @@ pub struct CompareEndpointsResponse {
     #[prost(string, repeated, tag = "3")]
     pub differences: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
+#[cfg_attr(feature = "json", derive(serde::Serialize))]
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ToldEndpoint {
     /// `ip:port`.
     #[prost(string, tag = "1")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
     pub address: ::prost::alloc::string::String,
     #[prost(uint32, tag = "2")]
     pub weight: u32,
     /// The identity that clients expect there; empty for none.
     #[prost(string, tag = "3")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
     pub identity: ::prost::alloc::string::String,
     /// `h2`, `opaque` or empty.
     #[prost(string, tag = "4")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
     pub protocol_hint: ::prost::alloc::string::String,
     #[prost(string, tag = "5")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
     pub pod: ::prost::alloc::string::String,
     #[prost(string, tag = "6")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
     pub workload: ::prost::alloc::string::String,
     #[prost(string, tag = "7")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
     pub zone: ::prost::alloc::string::String,
 }
 /// What happens to a call.
