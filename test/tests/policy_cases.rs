@@ -6,16 +6,23 @@
 use flate2::read::GzDecoder;
 use linkerd_mcp_controller::watch::fact_from_value;
 use linkerd_mcp_graph::{
-    fact::{Change, Fact, Key},
+    assemble::Cluster,
+    fact::{Change, ContainerPort, Fact, Key, Labels, PolicyObject, Probe},
     facts::{Facts, Touched},
+    feed::Position,
+    id::WorkloadId,
+    index::assemble_all,
     kind::{KINDS, Kind},
-    policy::{Answer, Objects, Policies, PolicyCluster, Target, WorkloadKey},
+    model::Template,
+    policy::{Answer, ObjectChange, Objects, Policies, PolicyCluster, Target, WorkloadKey, objects},
+    wire::{Limits, snapshot},
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::{BufRead, BufReader},
+    sync::Arc,
 };
 
 const CASES: &[u8] = include_bytes!("../fixtures/policy-controller/cases.jsonl.gz");
@@ -214,4 +221,106 @@ fn the_ports_of_a_workload_are_those_the_controller_was_asked_about() {
             }
         }
     }
+}
+
+/// The pods' templates and the policies, as they come out of a snapshot at a replica.
+#[test]
+fn a_replica_gives_every_recorded_answer_from_the_graph_alone() {
+    let (mut different, mut compared) = (Vec::new(), 0);
+    for case in cases() {
+        let read = || facts(case.objects.iter().map(|object| Change::Apply(fact(object))));
+        let settings = Cluster { policy: Some(Arc::new(case.cluster.clone())), ..Cluster::default() };
+        let graph = assemble_all(read(), &settings);
+        let bytes = snapshot::encode(Position { epoch: 1, seq: 1 }, 0, &graph);
+        let graph = snapshot::decode(&bytes, Limits::SNAPSHOT).unwrap().graph;
+        let policies = Policies::of(Objects::of_graph(&graph), graph.cluster.as_ref().unwrap());
+        let facts = read();
+        for recorded in &case.answers {
+            let Some(pod) = alive(&facts, &recorded.workload()) else { continue };
+            let workload = graph.workloads.get(&pod.workload).unwrap();
+            let template = workload.templates.iter().find(|template| pod.is_like(template)).unwrap();
+            let key = Key::new(recorded.namespace.as_str(), &*template.first);
+            let answer = policies.answer_of(Target::Template(&key, template), recorded.port);
+            compared += 1;
+            different.extend(recorded.difference(&answer).map(|what| format!("{} {what}", case.name)));
+        }
+    }
+    println!("{compared} answers compared");
+    assert!(compared > 3_500, "{compared}");
+    check(different);
+}
+
+/// A pod or ExternalWorkload that has not ended.
+struct Alive {
+    workload: WorkloadId,
+    labels: Labels,
+    annotations: Labels,
+    ports: Arc<[ContainerPort]>,
+    probes: Arc<[Probe]>,
+}
+
+fn alive(facts: &Facts, workload: &WorkloadKey) -> Option<Alive> {
+    match Target::find(facts, workload)? {
+        Target::Pod(pod) if pod.ended => None,
+        Target::Pod(pod) => Some(Alive {
+            workload: facts.workload_of(pod),
+            labels: pod.labels.clone(),
+            annotations: pod.annotations.clone(),
+            ports: pod.ports.clone(),
+            probes: pod.probes.clone(),
+        }),
+        Target::ExternalWorkload(external) => Some(Alive {
+            workload: facts.external_workload_id(external),
+            labels: external.labels.clone(),
+            annotations: external.annotations.clone(),
+            ports: external.ports.clone(),
+            probes: Arc::default(),
+        }),
+        Target::Template(..) => None,
+    }
+}
+
+impl Alive {
+    fn is_like(&self, template: &Template) -> bool {
+        template.labels == self.labels
+            && template.annotations == self.annotations
+            && template.ports == self.ports
+            && template.probes == self.probes
+    }
+}
+
+/// Policies of one case are changed object by object into those of the next.
+#[test]
+fn policies_that_follow_changes_are_those_read_from_the_final_objects() {
+    let cases = cases();
+    let mut different = Vec::new();
+    for (at, case) in cases.iter().enumerate() {
+        let others = &cases[(at + 1) % cases.len()].objects;
+        let before = facts(others.iter().map(|object| Change::Apply(fact(object))));
+        let after = facts(case.objects.iter().map(|object| Change::Apply(fact(object))));
+        let objects = |facts: &Facts| -> Vec<Arc<PolicyObject>> {
+            let of = |kind: &Kind| facts.all(*kind).cloned().collect::<Vec<_>>();
+            let all = objects::INBOUND.iter().flat_map(of);
+            all.filter_map(|fact| if let Fact::Policy(object) = fact { Some(object) } else { None }).collect()
+        };
+        let (old, new) = (objects(&before), objects(&after));
+        let kept =
+            |object: &PolicyObject| new.iter().any(|own| own.kind == object.kind && own.key == object.key);
+        let gone = old.iter().filter(|object| !kept(object));
+        let changes = gone.map(|object| ObjectChange::remove(object.kind, object.key.clone()));
+        let changes: Vec<ObjectChange> =
+            changes.chain(new.iter().map(|object| ObjectChange::put((**object).clone()))).collect();
+        let mut policies = Policies::read(&before, &case.cluster);
+        let all_at_once = policies.changed(changes.clone());
+        for change in shuffled(changes, at as u64) {
+            policies = policies.changed([change]);
+        }
+        different.extend(differences(case, &policies, &after));
+        different.extend(differences(case, &all_at_once, &after));
+        let ignored = |policies: &Policies| -> BTreeSet<String> {
+            policies.ignored().map(|ignored| ignored.id.to_string()).collect()
+        };
+        assert_eq!(ignored(&policies), ignored(&Policies::read(&after, &case.cluster)), "{}", case.name);
+    }
+    check(different);
 }

@@ -22,6 +22,7 @@ mod caller;
 mod check;
 mod egress;
 mod list;
+mod matrix;
 
 pub use callee::{Callee, Endpoint};
 pub use caller::{Appearance, Caller};
@@ -29,6 +30,7 @@ pub use check::{Access, Checked, check};
 pub use list::{
     CallRow, Grant, GrantNumbers, Listed, OpenTo, PortAccess, RouteAccess, list_from, list_namespace, list_to,
 };
+pub use matrix::{Admitted, Matrix, Row, matrix};
 
 /// A mesh at one moment.
 #[derive(Debug, Clone, Copy)]

@@ -401,11 +401,8 @@ impl Client {
         if self.is_local() {
             return Quick { decision: Decision::Allow, ..refused };
         }
-        if let Protocol::Grpc { grpc_routes } = &server.protocol {
-            let matches = grpc_routes.iter().flat_map(|route| &route.rules).flat_map(|rule| &rule.matches);
-            if matches.into_iter().any(|matching| matching.rpc.is_none()) {
-                return refused;
-            }
+        if is_closed(server) {
+            return refused;
         }
         let by: Vec<&Authorization> =
             server.authorizations.iter().filter(|row| self.passes(row).is_ok()).collect();
@@ -424,6 +421,13 @@ impl Client {
         }
         refused
     }
+}
+
+/// True when a match on headers alone makes the proxy refuse everything on a gRPC port.
+pub(super) fn is_closed(server: &Server) -> bool {
+    let Protocol::Grpc { grpc_routes } = &server.protocol else { return false };
+    let mut matches = grpc_routes.iter().flat_map(|route| &route.rules).flat_map(|rule| &rule.matches);
+    matches.any(|matching| matching.rpc.is_none())
 }
 
 fn is_audit(authorization: &Authorization) -> bool {
@@ -459,6 +463,14 @@ impl Verdict {
             }
         }
         origins
+    }
+}
+
+// === impl Origin ===
+
+impl Origin {
+    fn is_default(&self, name: &str) -> bool {
+        matches!(self, Self::Default(own) if **own == *name)
     }
 }
 
@@ -542,13 +554,19 @@ impl fmt::Display for Reason {
             Self::Shadowed { server } => {
                 write!(
                     f,
-                    "{server} selects the port too, but an older Server has it, so it does nothing there"
+                    "{server} selects the port too, but an older Server has it (or of the same age the one that comes first by name), so it does nothing there"
                 )
             }
             Self::InvalidRoute { route } => write!(
                 f,
                 "{route} has a match on headers alone, which the proxy cannot read; it refuses everything on the port"
             ),
+            Self::Route { route } if route.is_default(probe::DEFAULT) => {
+                f.write_str("no route is attached, so the default route takes the request")
+            }
+            Self::Route { route } if route.is_default(probe::PROBE) => {
+                f.write_str("the default route for the kubelet's probes takes the request")
+            }
             Self::Route { route } => write!(f, "{route} takes the request"),
             Self::NoRoute { routes } => {
                 let names: Vec<String> = routes.iter().map(ToString::to_string).collect();
@@ -559,6 +577,9 @@ impl fmt::Display for Reason {
                 write!(f, "{authorization} does not let the client in: {because}")
             }
             Self::NoAuthorization => f.write_str("nothing authorizes anybody there"),
+            Self::RouteAdmits { route, .. } if route.is_default(probe::PROBE) => {
+                f.write_str("requests like the kubelet's probes would be let in")
+            }
             Self::RouteAdmits { route, authorization } => {
                 write!(f, "requests that {route} takes would be let in by {authorization}")
             }

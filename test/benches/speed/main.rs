@@ -6,6 +6,7 @@
 #![expect(clippy::print_stdout, reason = "the table is what a benchmark is for")]
 #![expect(clippy::unwrap_used, reason = "a failing helper ends the benchmark")]
 
+mod access;
 mod assemble;
 mod measure;
 mod mesh;
@@ -19,11 +20,12 @@ use measure::Table;
 /// Name, and what it measures.
 type Section = (&'static str, fn(&mut Table));
 
-const SECTIONS: [Section; 7] = [
+const SECTIONS: [Section; 8] = [
     ("snapshot", wire::snapshot),
     ("delta", wire::delta),
     ("frame", wire::frame),
     ("assemble", assemble::assemble),
+    ("access", access::access),
     ("serve", serve::serve),
     ("watch", watch::watch),
     ("fanout", watch::fan_out),
