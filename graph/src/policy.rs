@@ -20,6 +20,7 @@ pub mod ask;
 mod authentication;
 mod authorization;
 mod cluster;
+pub mod lint;
 pub mod objects;
 mod pattern;
 mod policies;
@@ -36,6 +37,7 @@ pub mod verdict;
 
 pub use answer::Answer;
 pub use cluster::{DefaultPolicy, PolicyCluster, UnknownPolicy};
+pub use lint::{Finding, Severity, lint};
 pub use objects::{ObjectChange, Objects};
 pub use pattern::Pattern;
 pub use policies::{Ignored, Policies, Target, WorkloadKey};

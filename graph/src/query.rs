@@ -16,6 +16,7 @@ pub mod walk;
 
 pub use index::Index;
 pub use part::Part;
+pub(crate) use resolve::near;
 pub use resolve::{ResolveError, Target, check_namespace, resolve, resolve_node};
 pub use rollup::{NodeRollup, Rollup, Rollups};
 

@@ -216,6 +216,24 @@ impl Policies {
             .collect()
     }
 
+    /// The Servers of a namespace that can be read, the one that wins a port first, with the namespace's name; `None`
+    /// when it has no policies.
+    pub(super) fn servers_in(&self, namespace: &str) -> Option<(&Text, &[ServerPolicy])> {
+        let namespace = self.namespaces.get_key_value(namespace)?;
+        Some((namespace.0, &namespace.1.servers))
+    }
+
+    /// The places in [`Self::servers_in`] of the Servers that select the workload by its labels, whatever their port.
+    pub(super) fn places_of_servers(&self, target: &Target<'_>) -> Vec<usize> {
+        let workload = target.workload();
+        let Some(namespace) = self.namespaces.get(&target.key().namespace) else { return Vec::new() };
+        let mut places = namespace.candidates.of_workload(&workload);
+        let selects =
+            |server: &ServerPolicy| server.spec.selects_workload(workload.external, workload.labels);
+        places.retain(|at| namespace.servers.get(*at).is_some_and(selects));
+        places
+    }
+
     /// The names of all Servers that select a port: the first decides, the others are shadowed.
     pub fn servers_selecting<'a>(
         &'a self,

@@ -1,7 +1,7 @@
 //! Which Server selects a port, and what holds on a port without one.
 
 use super::{
-    answer::{GrpcRoute, HttpRoute, Labels, Protocol, RateLimit, Server},
+    answer::{GrpcRoute, HttpRoute, Labels, Metadata, Protocol, RateLimit, Server},
     authorization::{Authorizations, in_order},
     cluster::{DefaultPolicy, PolicyCluster},
     objects::Objects,
@@ -37,11 +37,11 @@ pub(super) struct ServerPolicy {
     pub(super) name: Text,
     pub(super) spec: ServerSpec,
     labels: Labels,
-    authorizations: Arc<[super::answer::Authorization]>,
+    pub(super) authorizations: Arc<[super::answer::Authorization]>,
     /// Empty when none is attached: then the default routes hold, which differ from port to port.
     http_routes: Arc<[HttpRoute]>,
     grpc_routes: Arc<[GrpcRoute]>,
-    rate_limit: Option<Arc<RateLimit>>,
+    pub(super) rate_limit: Option<Arc<RateLimit>>,
 }
 
 /// The Servers of a namespace, the one that wins a port first.
@@ -92,6 +92,22 @@ impl ServerPolicy {
     pub(super) fn selects(&self, workload: &Workload<'_>, port: u16) -> bool {
         self.spec.selects_workload(workload.external, workload.labels)
             && self.spec.selects_port(workload.external, workload.ports, port)
+    }
+
+    /// The routes attached to it, each with the authorizations on it alone. Those that its protocol does not use are
+    /// among them.
+    pub(super) fn attached(&self) -> impl Iterator<Item = (&Metadata, &[super::answer::Authorization])> {
+        let http = self.http_routes.iter().map(|route| (&route.metadata, &*route.authorizations));
+        http.chain(self.grpc_routes.iter().map(|route| (&route.metadata, &*route.authorizations)))
+    }
+
+    /// True when a GRPCRoute attached to it has a match on headers alone, which the proxy cannot read.
+    pub(super) fn has_unreadable_match(&self, route: &str) -> bool {
+        let of_route = self.grpc_routes.iter().filter(|it| it.metadata.name() == route);
+        of_route
+            .flat_map(|it| &it.rules)
+            .flat_map(|rule| &rule.matches)
+            .any(|matching| matching.rpc.is_none())
     }
 
     /// The answer for a port that it selects.

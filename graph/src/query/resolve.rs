@@ -239,7 +239,7 @@ fn did_you_mean(near: &[String]) -> String {
 }
 
 /// The labels of the names most like `wanted`, best first.
-fn near<'a>(names: impl Iterator<Item = (String, &'a str)>, wanted: &str) -> Vec<String> {
+pub(crate) fn near<'a>(names: impl Iterator<Item = (String, &'a str)>, wanted: &str) -> Vec<String> {
     let mut near: Vec<_> =
         names.filter_map(|(label, name)| distance(name, wanted).map(|distance| (distance, label))).collect();
     near.sort();
