@@ -237,7 +237,7 @@ impl Known<'_> {
             Some(true) => return None,
             Some(false) => "the workloads that run as it are not meshed".to_owned(),
             None => match self.names.get(namespace) {
-                None => format!("namespace {namespace} has no workloads"),
+                None => format!("namespace {namespace} has no pods"),
                 Some(names) => {
                     let near = scene.near(names.iter().copied(), name);
                     format!("no workload runs as it{}", near.trim_end_matches('?'))

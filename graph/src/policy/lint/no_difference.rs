@@ -1,7 +1,7 @@
 //! Authorizations without which the same clients would be let in.
 //!
 //! One makes no difference when, wherever it holds, another that holds there covers it. Of two that cover each other
-//! the first by name stays, so all that are found can be taken away together.
+//! one stays (that which is needed elsewhere, else the first by name), so all that are found can be taken away together.
 
 use super::{
     Code, Finding, cover,
@@ -12,10 +12,10 @@ use crate::{
     id::PolicyId,
     policy::{
         answer::{Authorization, Metadata},
-        spec::ProxyProtocol,
         verdict::{Origin, origin},
     },
 };
+use ahash::AHashSet;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What is known of one authorization after the places looked at so far.
@@ -27,73 +27,95 @@ enum Known {
 }
 
 pub(super) fn check(scene: &Scene<'_>) -> Vec<Finding> {
-    let mut known: BTreeMap<PolicyId, Known> = BTreeMap::new();
+    // What nothing else covers somewhere stays for certain, so it wins against its equals elsewhere.
+    let stays: AHashSet<PolicyId> = look_at_all(scene, None)
+        .into_iter()
+        .filter(|(_, known)| matches!(known, Known::Needed))
+        .map(|(id, _)| id)
+        .collect();
+    look_at_all(scene, Some(&stays)).into_iter().filter_map(|(id, known)| finding(&id, known)).collect()
+}
+
+/// Without `stays` equals cover each other; with it, the first of them stays.
+fn look_at_all(scene: &Scene<'_>, stays: Option<&AHashSet<PolicyId>>) -> BTreeMap<PolicyId, Known> {
+    let mut known = BTreeMap::new();
     for server in &scene.servers {
         let own: Vec<&Authorization> = server.policy.authorizations.iter().collect();
-        look(server, &own, &[], &mut known);
+        let place = Place { server, stays };
+        place.look(scene, &own, &[], &mut known);
         for (route, rows) in server.policy.attached() {
-            if uses(server, route) {
+            if server.uses(route) {
                 let rows: Vec<&Authorization> = rows.iter().collect();
-                look(server, &rows, &own, &mut known);
+                place.look(scene, &rows, &own, &mut known);
             }
         }
     }
-    known.into_iter().filter_map(|(id, known)| finding(&id, known)).collect()
+    known
 }
 
-/// Compares each of `rows` with the others and with `above`, which holds there as well.
-fn look(
-    server: &Seen<'_>,
-    rows: &[&Authorization],
-    above: &[&Authorization],
-    known: &mut BTreeMap<PolicyId, Known>,
-) {
-    for row in rows {
-        let Some(id) = object(server.namespace, &row.metadata) else { continue };
-        if matches!(known.get(&id), Some(Known::Needed)) {
-            continue;
-        }
-        let cover = above
-            .iter()
-            .find(|wide| !is_audit(wide) && cover::covers(wide, row))
-            .or_else(|| rows.iter().find(|wide| makes_needless(wide, row)));
-        match cover {
-            Some(wide) => {
-                let by = match origin(server.namespace, &wide.metadata) {
-                    Origin::Object(id) => id.to_string(),
-                    Origin::Default(name) => format!("the accessPolicy `{name}` of {}", server.id),
-                };
-                if let Known::Covered(all) = known.entry(id).or_insert(Known::Covered(BTreeSet::new())) {
-                    all.insert(by);
+/// A Server, or a route on it.
+struct Place<'a> {
+    server: &'a Seen<'a>,
+    stays: Option<&'a AHashSet<PolicyId>>,
+}
+
+// === impl Place ===
+
+impl Place<'_> {
+    /// Compares each of `rows` with the others and with `above`, which holds there as well.
+    fn look(
+        &self,
+        scene: &Scene<'_>,
+        rows: &[&Authorization],
+        above: &[&Authorization],
+        known: &mut BTreeMap<PolicyId, Known>,
+    ) {
+        for row in rows {
+            let Some(id) = object(self.server.namespace, &row.metadata) else { continue };
+            if matches!(known.get(&id), Some(Known::Needed)) {
+                continue;
+            }
+            scene.step(above.len() + rows.len());
+            let cover = above
+                .iter()
+                .find(|wide| !is_audit(wide) && cover::covers(wide, row))
+                .or_else(|| rows.iter().find(|wide| self.makes_needless(wide, row)));
+            match cover {
+                Some(wide) => {
+                    let by = match origin(self.server.namespace, &wide.metadata) {
+                        Origin::Object(id) => id.to_string(),
+                        Origin::Default(name) => format!("the accessPolicy `{name}` of {}", self.server.id),
+                    };
+                    if let Known::Covered(all) = known.entry(id).or_insert(Known::Covered(BTreeSet::new())) {
+                        all.insert(by);
+                    }
+                }
+                None => {
+                    known.insert(id, Known::Needed);
                 }
             }
-            None => {
-                known.insert(id, Known::Needed);
-            }
         }
     }
-}
 
-fn makes_needless(wide: &Authorization, row: &Authorization) -> bool {
-    wide.metadata != row.metadata
-        && !is_audit(wide)
-        && cover::covers(wide, row)
-        && (wide.metadata < row.metadata || !cover::covers(row, wide))
+    fn makes_needless(&self, wide: &Authorization, row: &Authorization) -> bool {
+        wide.metadata != row.metadata
+            && !is_audit(wide)
+            && cover::covers(wide, row)
+            && self.stays.is_none_or(|stays| {
+                !cover::covers(row, wide) || self.rank(stays, wide) < self.rank(stays, row)
+            })
+    }
+
+    /// Of two equals the one of lower rank stays. The rank is the same at every place.
+    fn rank<'r>(&self, stays: &AHashSet<PolicyId>, row: &'r Authorization) -> (bool, &'r Metadata) {
+        let stays = object(self.server.namespace, &row.metadata).is_none_or(|id| stays.contains(&id));
+        (!stays, &row.metadata)
+    }
 }
 
 /// What `audit` lets in is logged unless something else lets it in, too: that is a difference.
 fn is_audit(row: &Authorization) -> bool {
     row.metadata == Metadata::default_named("audit")
-}
-
-/// True when the Server's protocol uses routes of that kind.
-fn uses(server: &Seen<'_>, route: &Metadata) -> bool {
-    let is_grpc = matches!(route, Metadata::Resource { kind, .. } if &**kind == "GRPCRoute");
-    match server.policy.spec.protocol {
-        ProxyProtocol::Grpc => is_grpc,
-        ProxyProtocol::Unknown | ProxyProtocol::Http1 | ProxyProtocol::Http2 => !is_grpc,
-        ProxyProtocol::Opaque | ProxyProtocol::Tls => false,
-    }
 }
 
 fn finding(id: &PolicyId, known: Known) -> Option<Finding> {

@@ -132,7 +132,7 @@ fn by_default(scene: &Scene<'_>) -> Vec<Finding> {
             let cluster = policy == DefaultPolicy::ClusterUnauthenticated.as_str();
             let from = if cluster { "all of the cluster" } else { "anywhere" };
             let text = format!(
-                "In namespace {namespace} {} of {} ({}) let in clients without a mesh identity from {from}: no Server selects them, and their default policy is {policy}.",
+                "Clients without a mesh identity are let in from {from} at {} of {} of namespace {namespace} ({}): no Server selects them, and their default policy is {policy}.",
                 words::count(ports, "port"),
                 words::count(workloads.len(), "workload"),
                 words::some(&workloads),

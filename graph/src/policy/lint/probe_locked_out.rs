@@ -15,8 +15,8 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Default)]
 struct Probes {
     paths: BTreeSet<String>,
-    /// What decided about them.
-    origins: BTreeSet<Origin>,
+    /// What decided about them, in the order in which the proxy comes to it.
+    origins: Vec<Origin>,
 }
 
 pub(super) fn check(scene: &Scene<'_>) -> Vec<Finding> {
@@ -28,7 +28,11 @@ pub(super) fn check(scene: &Scene<'_>) -> Vec<Finding> {
                 let key = (pods.id.to_string(), probe.port, verdict.decision);
                 let probes = locked.entry(key).or_default();
                 probes.paths.insert(probe.path.to_string());
-                probes.origins.extend(verdict.origins());
+                for origin in verdict.origins() {
+                    if !probes.origins.contains(&origin) {
+                        probes.origins.push(origin);
+                    }
+                }
             }
         }
     }

@@ -13,7 +13,7 @@ use crate::{
         objects::INBOUND,
         policies::{Ignored, Policies, Target},
         server::ServerPolicy,
-        spec::{AuthorizationPolicySpec, Fault, Port},
+        spec::{AuthorizationPolicySpec, Fault, Port, ProxyProtocol},
         verdict::{Origin, Reason, Request, Verdict, origin},
     },
     query,
@@ -46,9 +46,13 @@ pub(super) struct Scene<'a> {
     pub(super) authorization_policies: Vec<Written<'a, AuthorizationPolicySpec>>,
     /// Authorizations that hold on a Server or a route of one.
     authorized: AHashSet<PolicyId>,
+    /// Of these, the ones that hold on a Server that has a port.
+    effective: AHashSet<PolicyId>,
     /// Routes attached to a Server, by its place.
     attached: AHashSet<(usize, PolicyId)>,
     comparisons: Cell<usize>,
+    /// How often anything was compared with anything: what a test holds against the size of the mesh.
+    steps: Cell<usize>,
 }
 
 /// An object with its spec.
@@ -111,8 +115,10 @@ impl<'a> Scene<'a> {
                 })
                 .collect(),
             authorized: AHashSet::new(),
+            effective: AHashSet::new(),
             attached: AHashSet::new(),
             comparisons: Cell::new(COMPARISONS),
+            steps: Cell::new(0),
         };
         let mut first_of = AHashMap::new();
         for name in &names {
@@ -121,6 +127,7 @@ impl<'a> Scene<'a> {
         }
         scene.read_pods(namespace, &first_of);
         scene.read_takes();
+        scene.read_effective();
         scene
     }
 
@@ -153,7 +160,8 @@ impl<'a> Scene<'a> {
                     template.ports.iter().filter(|port| is_tcp(&port.protocol) && !is_of_proxy(&port.name));
                 pods.ports.extend(own.map(|port| (port.port, Vec::new())));
                 if let Some(first) = first {
-                    pods.take(&mut self.servers, first, self.pods.len(), self.mesh.policies);
+                    let taken = pods.take(&mut self.servers, first, self.pods.len(), self.mesh.policies);
+                    self.steps.set(self.steps.get() + taken);
                 }
                 pods.ports.remove(&0);
                 self.pods.push(pods);
@@ -176,6 +184,28 @@ impl<'a> Scene<'a> {
                 }
             }
         }
+    }
+
+    fn read_effective(&mut self) {
+        for (place, server) in self.servers.iter().enumerate() {
+            if server.won(place).next().is_none() {
+                continue;
+            }
+            // Routes that the protocol does not use are told of as such, with the policies on them.
+            let on_routes = server.policy.attached().flat_map(|(_, rows)| rows);
+            let rows = server.policy.authorizations.iter().chain(on_routes);
+            self.effective.extend(rows.filter_map(|row| object(server.namespace, &row.metadata)));
+        }
+    }
+
+    /// Counts comparisons.
+    pub(super) fn step(&self, count: usize) {
+        self.steps.set(self.steps.get() + count);
+    }
+
+    #[cfg(test)]
+    pub(super) fn steps(&self) -> usize {
+        self.steps.get()
     }
 
     /// True for namespaces that the question is about.
@@ -221,6 +251,11 @@ impl<'a> Scene<'a> {
         self.authorized.contains(id)
     }
 
+    /// True when the authorization holds on Servers, and none of them has a port.
+    pub(super) fn is_idle(&self, id: &PolicyId) -> bool {
+        self.authorized.contains(id) && !self.effective.contains(id)
+    }
+
     /// True when the route is attached to the Server at this place.
     pub(super) fn is_attached(&self, place: usize, route: &PolicyId) -> bool {
         self.attached.contains(&(place, route.clone()))
@@ -232,11 +267,17 @@ impl<'a> Scene<'a> {
         policies.objects().policies(kind, namespace).map(|object| &*object.key.name)
     }
 
-    /// `; did you mean …?` with the names most like `wanted`, while the budget of comparisons lasts.
+    /// `; did you mean …?` with the names most like `wanted`, whatever its letter case, while the budget of comparisons
+    /// lasts.
     pub(super) fn near<'n>(&self, names: impl Iterator<Item = &'n str>, wanted: &str) -> String {
-        let left = self.comparisons.get();
-        let names: Vec<&str> = names.filter(|name| *name != wanted).take(left).collect();
+        // Nearly every name contains one or two letters.
+        if wanted.len() < 3 {
+            return String::new();
+        }
+        let (left, wanted) = (self.comparisons.get(), &*wanted.to_ascii_lowercase());
+        let names: Vec<&str> = names.take(left).collect();
         self.comparisons.set(left - names.len());
+        self.step(names.len());
         words::did_you_mean(&query::near(names.iter().map(|name| ((*name).to_owned(), *name)), wanted))
     }
 
@@ -250,6 +291,7 @@ impl<'a> Scene<'a> {
         known: &[IpAddr],
         request: &Request,
     ) -> Verdict {
+        self.step(1);
         let client = |address: Option<IpAddr>| match identity {
             Some(identity) => Client::meshed(identity.clone(), address),
             None => Client::unmeshed(address),
@@ -281,11 +323,11 @@ fn inside(row: &Authorization) -> impl Iterator<Item = IpAddr> {
 // === impl Pods ===
 
 impl<'a> Pods<'a> {
-    /// Notes the Servers that select these pods and the ports that they select.
-    fn take(&mut self, servers: &mut [Seen<'a>], first: usize, at: usize, policies: &Policies) {
+    /// Notes the Servers that select these pods and the ports that they select; says how many Servers these are.
+    fn take(&mut self, servers: &mut [Seen<'a>], first: usize, at: usize, policies: &Policies) -> usize {
         let target = self.template.target(&self.key);
         let places = policies.places_of_servers(&target);
-        let (template, external) = (self.template, self.template.external);
+        let (template, external, selecting) = (self.template, self.template.external, places.len());
         for place in places {
             let Some(server) = servers.get_mut(first + place) else { continue };
             server.labelled.push(at);
@@ -301,6 +343,7 @@ impl<'a> Pods<'a> {
                 self.ports.entry(port).or_default().push(first + place);
             }
         }
+        selecting
     }
 
     /// As something that policies are asked about.
@@ -326,6 +369,16 @@ impl<'a> Pods<'a> {
 // === impl Seen ===
 
 impl Seen<'_> {
+    /// True when its protocol uses routes of that kind.
+    pub(super) fn uses(&self, route: &Metadata) -> bool {
+        let is_grpc = matches!(route, Metadata::Resource { kind, .. } if &**kind == "GRPCRoute");
+        match self.policy.spec.protocol {
+            ProxyProtocol::Grpc => is_grpc,
+            ProxyProtocol::Unknown | ProxyProtocol::Http1 | ProxyProtocol::Http2 => !is_grpc,
+            ProxyProtocol::Opaque | ProxyProtocol::Tls => false,
+        }
+    }
+
     /// The ports that it selects and has.
     pub(super) fn won(&self, place: usize) -> impl Iterator<Item = &Take> {
         self.takes.iter().filter(move |take| take.winner == place)

@@ -127,7 +127,7 @@ fn wrong_port(scene: &Scene<'_>, server: &Seen<'_>) -> Finding {
     };
     let workloads: BTreeSet<_> = labelled().map(|pods| pods.id.to_string()).collect();
     let text = format!(
-        "{} selects no port of {}, whose pods it selects by their labels: {}",
+        "{} selects no port of {}, which it selects by labels: {}",
         server.id,
         words::some(&workloads),
         words::end(why)
@@ -140,12 +140,14 @@ fn wrong_port(scene: &Scene<'_>, server: &Seen<'_>) -> Finding {
 fn server_authorizations(scene: &Scene<'_>) -> Vec<Finding> {
     let finding = |object: &Arc<PolicyObject>| {
         let (id, namespace) = (id_of(object), &object.key.namespace);
-        if scene.fault(&id).is_some() || scene.is_authorized(&id) {
+        if scene.fault(&id).is_some() || (scene.is_authorized(&id) && !scene.is_idle(&id)) {
             return None;
         }
         let cluster = scene.mesh.policies.cluster();
         let spec = ServerAuthorizationSpec::read(&object.spec, namespace, cluster).ok()?;
         Some(match spec.servers {
+            Servers::Named(_) if scene.is_authorized(&id) => return None,
+            Servers::Selected(_) if scene.is_authorized(&id) => idle(&id),
             Servers::Named(name) => dangling_server(scene, id, &Key::new(namespace.clone(), name)),
             Servers::Selected(_) => {
                 let text = format!(
@@ -198,9 +200,19 @@ fn authorization_policy(scene: &Scene<'_>, policy: &Written<'_, AuthorizationPol
             let fix = "Create a Server for the ports that it is meant for.";
             Some(Finding::new(Code::SelectsNothing, [id], text, fix))
         }
+        Target::Namespace if scene.is_idle(id) => Some(idle(id)),
         Target::Route(kind, name) => on_route(scene, policy, *kind, name),
         _ => None,
     }
+}
+
+/// An authorization that reaches Servers, but none with a port. Where it names one, the Server's own finding is enough.
+fn idle(id: &PolicyId) -> Finding {
+    let text = format!(
+        "{id} lets nobody in: it holds on Servers, but none of them has a port of any workload, because they select none or an older Server has it."
+    );
+    let fix = "See the findings on these Servers.";
+    Finding::new(Code::SelectsNothing, [id], text, fix)
 }
 
 fn has_servers(scene: &Scene<'_>, namespace: &str) -> bool {
@@ -234,13 +246,19 @@ fn on_route(
         let objects = [id.to_string(), route.to_string()];
         return Some(Finding::new(Code::SelectsNothing, objects, text, fix).with(Severity::Error));
     };
-    if !spec::parents_of(&object.spec, &object.key.namespace).is_empty() {
+    if scene.is_authorized(id) {
+        return scene.is_idle(id).then(|| idle(id));
+    }
+    let parents = spec::parents_of(&object.spec, &object.key.namespace);
+    let is_there = |parent: &Key| scene.place(&parent.namespace, &parent.name).is_some();
+    if scene.fault(id).is_some() || scene.fault(&route).is_some() || parents.iter().any(is_there) {
         return None;
     }
     let text = format!(
-        "{id} does nothing: {route} has no Server among its parents, and policies hold on routes of Servers only."
+        "{id} does nothing: {route} has no Server that exists among its parents, and policies hold on routes of Servers only."
     );
-    let fix = "Name the Server in the route's parentRefs (group policy.linkerd.io, kind Server).";
+    let fix =
+        "Name a Server of its namespace in the route's parentRefs (group policy.linkerd.io, kind Server).";
     Some(Finding::new(Code::SelectsNothing, [id, &route], text, fix).with(Severity::Error))
 }
 
