@@ -222,10 +222,3 @@ fn findings_are_whole_bounded_and_in_order_and_a_namespace_has_its_own() {
     }
     println!("{by_code:?} of {} codes", CODES.len());
 }
-#[test]
-#[ignore]
-fn dump() {
-    for case in linted() {
-        for f in case.findings { println!("{} [{}/{}] {:?}\n    {}\n    FIX {}", case.name, f.severity, f.code, f.objects, f.text, f.fix); }
-    }
-}

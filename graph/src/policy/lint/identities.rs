@@ -68,10 +68,10 @@ fn known_by<'a>(scene: &Scene<'a>) -> Known<'a> {
         names: AHashMap::new(),
     };
     for (id, workload) in &graph.workloads {
-        if let Some(identity) = &workload.identity {
-            if known.presented.insert(identity) {
-                known.endings.extend(identity.match_indices('.').map(|(at, _)| &identity[at..]));
-            }
+        if let Some(identity) = &workload.identity
+            && known.presented.insert(identity)
+        {
+            known.endings.extend(identity.match_indices('.').map(|(at, _)| &identity[at..]));
         }
         if id.kind() == "externalworkload" {
             continue;

@@ -191,9 +191,8 @@ impl<'a> Scene<'a> {
             if server.won(place).next().is_none() {
                 continue;
             }
-            // Routes that the protocol does not use are told of as such, with the policies on them.
-            let on_routes = server.policy.attached().flat_map(|(_, rows)| rows);
-            let rows = server.policy.authorizations.iter().chain(on_routes);
+            let on_routes = server.policy.attached().filter(|(route, _)| server.uses(route));
+            let rows = server.policy.authorizations.iter().chain(on_routes.flat_map(|(_, rows)| rows));
             self.effective.extend(rows.filter_map(|row| object(server.namespace, &row.metadata)));
         }
     }
@@ -251,7 +250,7 @@ impl<'a> Scene<'a> {
         self.authorized.contains(id)
     }
 
-    /// True when the authorization holds on Servers, and none of them has a port.
+    /// True when the authorization holds on Servers or routes of them, and none of these has a port.
     pub(super) fn is_idle(&self, id: &PolicyId) -> bool {
         self.authorized.contains(id) && !self.effective.contains(id)
     }
@@ -371,7 +370,11 @@ impl<'a> Pods<'a> {
 impl Seen<'_> {
     /// True when its protocol uses routes of that kind.
     pub(super) fn uses(&self, route: &Metadata) -> bool {
-        let is_grpc = matches!(route, Metadata::Resource { kind, .. } if &**kind == "GRPCRoute");
+        self.uses_routes(matches!(route, Metadata::Resource { kind, .. } if &**kind == "GRPCRoute"))
+    }
+
+    /// True when its protocol uses GRPCRoutes, or HTTPRoutes.
+    pub(super) fn uses_routes(&self, is_grpc: bool) -> bool {
         match self.policy.spec.protocol {
             ProxyProtocol::Grpc => is_grpc,
             ProxyProtocol::Unknown | ProxyProtocol::Http1 | ProxyProtocol::Http2 => !is_grpc,

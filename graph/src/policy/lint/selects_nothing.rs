@@ -246,10 +246,16 @@ fn on_route(
         let objects = [id.to_string(), route.to_string()];
         return Some(Finding::new(Code::SelectsNothing, objects, text, fix).with(Severity::Error));
     };
-    if scene.is_authorized(id) {
-        return scene.is_idle(id).then(|| idle(id));
-    }
     let parents = spec::parents_of(&object.spec, &object.key.namespace);
+    if scene.is_authorized(id) {
+        // A route that is in force nowhere is told of with its policies.
+        let in_force = |parent: &Key| {
+            scene.place(&parent.namespace, &parent.name).is_some_and(|place| {
+                scene.is_attached(place, &route) && scene.servers[place].uses_routes(kind == Kind::GRPCRoute)
+            })
+        };
+        return (scene.is_idle(id) && parents.iter().any(in_force)).then(|| idle(id));
+    }
     let is_there = |parent: &Key| scene.place(&parent.namespace, &parent.name).is_some();
     if scene.fault(id).is_some() || scene.fault(&route).is_some() || parents.iter().any(is_there) {
         return None;

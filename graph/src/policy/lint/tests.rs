@@ -229,7 +229,7 @@ fn the_gravest_findings_come_first_and_a_namespace_has_its_own() {
 fn mk_mesh(servers: usize) -> World {
     let mut world = World { facts: Vec::new(), cluster: PolicyCluster::default() };
     for at in 0..servers {
-        let (name, namespace) = (format!("w{at}"), format!("n{}", at / 500));
+        let (name, namespace) = (format!("w{at}"), format!("n{}", at / 50));
         let label = if at % 10 == 0 { format!("x{at}") } else { name.clone() };
         let pod = Pod { key: Key::new(namespace.as_str(), format!("{name}-1")), ..mk_pod(&name) };
         world = world
