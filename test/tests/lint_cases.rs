@@ -10,7 +10,7 @@ use linkerd_mcp_graph::{
     fact::{Change, Fact},
     facts::{Facts, Touched},
     index::assemble_all,
-    kind::KINDS,
+    kind::{KINDS, KindRow},
     metrics::Metrics,
     model::Graph,
     policy::{
@@ -18,6 +18,10 @@ use linkerd_mcp_graph::{
         lint::{CODES, Code, lint},
     },
     query,
+};
+use linkerd_mcp_test::{
+    fixtures::{dir, yaml_files},
+    mesh::documents,
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -83,10 +87,14 @@ fn findings(graph: &Graph, cluster: &PolicyCluster) -> Vec<Finding> {
     lint(&ask::Mesh { graph, index: &index, metrics: &metrics, policies: &policies }, None)
 }
 
+/// The watched kind of an object.
+fn row(object: &Value) -> Option<&'static KindRow> {
+    let group = object["apiVersion"].as_str()?.split_once('/').map_or("", |(group, _)| group);
+    KINDS.iter().find(|row| row.group == group && object["kind"] == row.name)
+}
+
 fn fact(object: &Value) -> Fact {
-    let group = object["apiVersion"].as_str().unwrap().split_once('/').map_or("", |(group, _)| group);
-    let row = KINDS.iter().find(|row| row.group == group && object["kind"] == row.name).unwrap();
-    fact_from_value(row.kind, object).unwrap()
+    fact_from_value(row(object).unwrap().kind, object).unwrap()
 }
 
 /// The ids of the objects that an answer names, wherever it does.
@@ -221,4 +229,32 @@ fn findings_are_whole_bounded_and_in_order_and_a_namespace_has_its_own() {
         assert_eq!(parts, whole, "{}", case.name);
     }
     println!("{by_code:?} of {} codes", CODES.len());
+}
+
+/// The mesh that the recorded proxies come from: a realistic one whose policies are all meant, so nothing graver than
+/// information is found.
+#[test]
+fn the_mesh_of_the_recorded_proxies_has_these_findings() {
+    let (mut facts, mut touched) = (Facts::default(), Touched::default());
+    for file in yaml_files(&dir().join("mesh")).unwrap() {
+        for document in documents(&std::fs::read_to_string(file).unwrap()).unwrap() {
+            let object = serde_json::to_value(document).unwrap();
+            if row(&object).is_some() {
+                facts.change(Change::Apply(fact(&object)), &mut touched);
+            }
+        }
+    }
+    let graph = assemble_all(facts, &Cluster::default());
+    let found = findings(&graph, &PolicyCluster::default());
+    let found: Vec<String> = found
+        .iter()
+        .map(|finding| format!("{} {} {}", finding.severity, finding.code, finding.objects.join(" ")))
+        .collect();
+    let expected = [
+        "info open-port emojivoto/deployment/voting",
+        "info open-port linkerd-viz/deployment/prometheus",
+        "info open-port linkerd/deployment/linkerd-destination linkerd/deployment/linkerd-identity",
+        "info open-port server/emojivoto/emoji-ops emojivoto/deployment/emoji:8801",
+    ];
+    assert_eq!(found, expected);
 }
