@@ -5,6 +5,8 @@
 //! Facts ─► Policies ─► Answer: the Server that selects the port (or the default policy), its protocol,
 //!             │                its routes, and who is let in by which object
 //!             ├─► Verdict: whether a client may make a call, and the objects that decide it
+//!             │     ├─► Flip: the smallest change after which it is another one
+//!             │     └─► Denial: what is denied now, and why
 //!             └─► Ignored: objects that Linkerd does as if they were not there
 //! ```
 //!
@@ -20,6 +22,8 @@ pub mod ask;
 mod authentication;
 mod authorization;
 mod cluster;
+pub mod denial;
+pub mod flip;
 pub mod lint;
 pub mod objects;
 mod pattern;

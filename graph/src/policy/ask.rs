@@ -24,6 +24,9 @@ mod egress;
 mod list;
 mod matrix;
 
+pub(in crate::policy) use egress::lets_out;
+pub(in crate::policy) use list::all_endpoints;
+
 pub use callee::{Callee, Endpoint};
 pub use caller::{Appearance, Caller};
 pub use check::{Access, Checked, check};

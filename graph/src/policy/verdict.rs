@@ -274,10 +274,7 @@ impl Call<'_> {
                 self.because_limit(rate_limit.as_deref(), decision)
             }
             Protocol::Grpc { grpc_routes } => {
-                let matches = |route: &Route<super::answer::GrpcMatch>| {
-                    route.rules.iter().flat_map(|rule| &rule.matches).any(|matching| matching.rpc.is_none())
-                };
-                if let Some(route) = grpc_routes.iter().find(|route| matches(route)) {
+                if let Some(route) = grpc_routes.iter().find(|route| is_unreadable(route)) {
                     let route = self.origin(&route.metadata);
                     self.reasons.push(Reason::InvalidRoute { route });
                     return Decision::Deny;
@@ -381,6 +378,31 @@ impl Server {
             kind => Origin::Object(PolicyId::new(kind, namespace, &self.labels.name)),
         }
     }
+
+    /// The authorizations one of which must let a client in; `None` when the proxy refuses everybody, because it
+    /// cannot read a route or because no route takes the request.
+    pub(in crate::policy) fn admitting(&self, request: Option<&Request>) -> Option<Vec<&Authorization>> {
+        let on_route = match (&self.protocol, request) {
+            (Protocol::Grpc { .. }, _) if is_closed(server) => return None,
+            (Protocol::Opaque {} | Protocol::Tls {}, _) | (_, None) => None,
+            (
+                Protocol::Detect { http_routes, .. }
+                | Protocol::Http1 { http_routes, .. }
+                | Protocol::Http2 { http_routes, .. },
+                Some(request),
+            ) => Some(&request::find(http_routes, request)?.authorizations),
+            (Protocol::Grpc { grpc_routes }, Some(request)) => {
+                Some(&request::find(grpc_routes, request)?.authorizations)
+            }
+        };
+        let on_route = on_route.into_iter().flat_map(|authorizations| authorizations.iter());
+        Some(on_route.chain(self.authorizations.iter()).collect())
+    }
+}
+
+/// True when a match asks for headers alone: the proxy cannot read that, and refuses everything on the port.
+fn is_unreadable(route: &Route<super::answer::GrpcMatch>) -> bool {
+    route.rules.iter().flat_map(|rule| &rule.matches).any(|matching| matching.rpc.is_none())
 }
 
 /// A decision on a client without reasons, for many clients at once.
@@ -426,8 +448,7 @@ impl Client {
 /// True when a match on headers alone makes the proxy refuse everything on a gRPC port.
 pub(super) fn is_closed(server: &Server) -> bool {
     let Protocol::Grpc { grpc_routes } = &server.protocol else { return false };
-    let mut matches = grpc_routes.iter().flat_map(|route| &route.rules).flat_map(|rule| &rule.matches);
-    matches.any(|matching| matching.rpc.is_none())
+    grpc_routes.iter().any(is_unreadable)
 }
 
 fn is_audit(authorization: &Authorization) -> bool {

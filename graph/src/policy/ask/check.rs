@@ -12,8 +12,10 @@ use std::net::IpAddr;
 pub struct Access<'a> {
     /// What answers; `None` for a destination outside.
     pub endpoint: Option<Endpoint<'a>>,
-    /// Who calls, as the target's proxy sees it.
+    /// Who calls, as the target's proxy sees it. Without an address when no authorization looks at addresses.
     pub client: Client,
+    /// The addresses the client may call from that are decided alike; none when they are not known.
+    pub addresses: Vec<IpAddr>,
     /// What happens, and why.
     pub verdict: Verdict,
 }
@@ -52,7 +54,7 @@ pub fn check<'a>(
         for appearance in appearances(mesh, caller, id.port(), address) {
             let client = appearance.client(address.or_else(|| appearance.addresses.first().copied()));
             let verdict = egress::verdict(mesh, caller, &client, id)?;
-            accesses.push(Access { endpoint: None, client, verdict });
+            accesses.push(Access { endpoint: None, client, addresses: appearance.addresses, verdict });
         }
         return Ok(Checked { accesses, notes });
     }
@@ -124,8 +126,9 @@ fn judge<'a>(
     if !address_matters || appearance.addresses.is_empty() {
         let client = appearance.client(None);
         let verdict = verdict(&client);
+        let addresses = appearance.addresses.iter().copied().take(MAX_ADDRESSES).collect();
         return Judged {
-            accesses: vec![Access { endpoint: Some(endpoint), client, verdict }],
+            accesses: vec![Access { endpoint: Some(endpoint), client, addresses, verdict }],
             address_matters,
         };
     }
@@ -133,8 +136,11 @@ fn judge<'a>(
     for address in appearance.addresses.iter().take(MAX_ADDRESSES) {
         let client = appearance.client(Some(*address));
         let verdict = verdict(&client);
-        if !accesses.iter().any(|known| known.verdict == verdict) {
-            accesses.push(Access { endpoint: Some(endpoint), client, verdict });
+        match accesses.iter_mut().find(|known| known.verdict == verdict) {
+            Some(known) => known.addresses.push(*address),
+            None => {
+                accesses.push(Access { endpoint: Some(endpoint), client, addresses: vec![*address], verdict })
+            }
         }
     }
     Judged { accesses, address_matters }

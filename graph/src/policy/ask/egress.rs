@@ -49,13 +49,18 @@ fn covering(objects: &Objects, namespace: &str, address: IpAddr) -> Option<(Poli
         .policies(Kind::EgressNetwork, namespace)
         .filter_map(|object| {
             let bits = covers(&object.spec, address)?;
-            let allows = object.spec.get("trafficPolicy").and_then(Value::as_str) != Some("Deny");
+            let allows = lets_out(&object.spec);
             let age = object.created_ms.unwrap_or(i64::MAX);
             let id = PolicyId::new(Kind::EgressNetwork.policy_prefix(), namespace, &object.key.name);
             Some(((bits, std::cmp::Reverse((age, id.clone()))), id, allows))
         })
         .max_by(|a, b| a.0.cmp(&b.0))
         .map(|(_, id, allows)| (id, allows))
+}
+
+/// The traffic policy of an EgressNetwork.
+pub(in crate::policy) fn lets_out(spec: &Value) -> bool {
+    spec.get("trafficPolicy").and_then(Value::as_str) != Some("Deny")
 }
 
 /// How long the longest network is that covers the address; 0 without `networks`, which stands for all outside.

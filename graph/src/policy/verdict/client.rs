@@ -52,13 +52,13 @@ impl Client {
     }
 
     /// True when it calls from within the target's own pod. Proxies let in 127.0.0.1 and ::1, not all of 127.0.0.0/8.
-    pub(super) fn is_local(&self) -> bool {
+    pub(in crate::policy) fn is_local(&self) -> bool {
         let local = [IpAddr::from([127, 0, 0, 1]), IpAddr::V6(std::net::Ipv6Addr::LOCALHOST)];
         self.address.is_some_and(|address| local.contains(&address))
     }
 
     /// Whether `authorization` lets it in: by network and by authentication.
-    pub(super) fn passes(&self, authorization: &Authorization) -> Result<(), Refusal> {
+    pub(in crate::policy) fn passes(&self, authorization: &Authorization) -> Result<(), Refusal> {
         self.in_networks(&authorization.networks)?;
         match &authorization.authentication {
             Authentication::Unauthenticated {} => Ok(()),
