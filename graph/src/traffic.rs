@@ -376,4 +376,4 @@ fn authority_port(authority: &str) -> Option<u16> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

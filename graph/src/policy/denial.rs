@@ -242,3 +242,6 @@ impl Denial<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -96,6 +96,11 @@ fn series() -> Vec<Series> {
     all
 }
 
+/// What the polls of a recording bring.
+pub(crate) fn recorded_traffic() -> Traffic {
+    read(&series())
+}
+
 fn read(series: &[Series]) -> Traffic {
     let mut traffic = Traffic::default();
     for query in promql::queries::all() {
