@@ -384,12 +384,12 @@ fn only_denials_of_the_wanted_ends_are_told() {
     for to in ["emojivoto/voting-svc", "emojivoto/voting-svc:8080", "emojivoto/deployment/voting:8080"] {
         assert_eq!(ids(None, Some(to), None), on_voting, "{to}");
     }
-    assert_eq!(ids(None, Some("emojivoto/deployment/voting:8443"), None), [Text::from(""); 0]);
+    assert!(ids(None, Some("emojivoto/deployment/voting:8443"), None).is_empty());
     assert_eq!(ids(Some(INTRUDER), Some("emojivoto/voting-svc"), None), on_voting[..1]);
     assert_eq!(ids(Some("10.244.4.10"), None, None), on_voting[1..]);
     assert_eq!(ids(Some("sandbox/sa/intruder"), None, None).len(), 4);
     assert_eq!(ids(None, None, Some("emojivoto")).len(), recorded.all().len());
-    assert_eq!(ids(None, None, Some("sandbox")), [Text::from(""); 0]);
+    assert!(ids(None, None, Some("sandbox")).is_empty());
 }
 
 #[test]
