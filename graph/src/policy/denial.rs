@@ -18,6 +18,8 @@ mod text;
 const MAX_DENIALS: usize = 100;
 /// The most cases in which one of them is explained.
 const MAX_ACCESSES: usize = 10;
+/// The most cases in one answer for which changes are tried: each takes milliseconds in a large mesh.
+const MAX_TRIED: usize = 60;
 /// The most unmeshed workloads that are looked at as the client that nobody can name.
 const MAX_SUSPECTS: usize = 5;
 
@@ -45,7 +47,8 @@ pub struct Denial<'a> {
 pub struct Explained<'a> {
     /// The decision on a connection, or on requests of any route: counters do not tell paths.
     pub access: Access<'a>,
-    /// Changes that let the call in, the smallest first; none where it is let in already.
+    /// Changes that let the call in, the smallest first; none where it is let in already, nor beyond the sixty most
+    /// frequent cases.
     pub flips: Vec<Flip>,
 }
 
@@ -76,7 +79,8 @@ pub fn denials<'a>(
             .then_with(|| order(y).1.total_cmp(&order(x).1).then_with(|| a.cmp(b)))
     });
     wanted.truncate(MAX_DENIALS);
-    wanted.into_iter().map(|(id, edge, row)| denial(mesh, id, edge, row)).collect()
+    let mut tries = MAX_TRIED;
+    wanted.into_iter().map(|(id, edge, row)| denial(mesh, id, edge, row, &mut tries)).collect()
 }
 
 /// What is denied or not routed per second, else what an audit lets in.
@@ -146,12 +150,22 @@ fn is_in(edge: &Edge, namespace: &str) -> bool {
 
 // --- what the policies say ---
 
-fn denial<'a>(mesh: &Mesh<'a>, id: &'a EdgeId, edge: &'a Edge, row: &EdgeMetrics) -> Denial<'a> {
+fn denial<'a>(
+    mesh: &Mesh<'a>,
+    id: &'a EdgeId,
+    edge: &'a Edge,
+    row: &EdgeMetrics,
+    tries: &mut usize,
+) -> Denial<'a> {
     let mut accesses = accesses(mesh, edge);
     accesses.truncate(MAX_ACCESSES);
     let text = text::of(mesh, edge, row, &accesses);
     let unrouted = row.unrouted.is_some_and(|rate| rate > 0.0);
     let explained = accesses.into_iter().map(|access| {
+        if *tries == 0 {
+            return Explained { access, flips: Vec::new() };
+        }
+        *tries -= 1;
         let mut flips = flip::admitting(mesh, &access, None);
         if unrouted && flips.is_empty() {
             flips = flip::routing(mesh, &access);

@@ -15,9 +15,9 @@ use crate::{
 use std::{collections::BTreeSet, fmt, net::IpAddr};
 
 /// The most clients that are looked at; those that call now come first.
-const MAX_CLIENTS: usize = 1_000;
-/// The most ports that are compared.
-const MAX_PORTS: usize = 200;
+const MAX_CLIENTS: usize = 10_000;
+/// The most times that a client is held against a port: some milliseconds.
+const MAX_LOOKS: usize = 200_000;
 /// The most names in one sentence.
 const MAX_NAMES: usize = 5;
 
@@ -110,7 +110,7 @@ pub(super) fn of(call: Call<'_>, everybody: &Everybody, after: &Policies, candid
             continue;
         }
         compared += 1;
-        if compared > MAX_PORTS {
+        if compared > 1 && compared * everybody.clients.len() > MAX_LOOKS {
             effects.in_part = true;
             break;
         }

@@ -16,8 +16,10 @@ const MAX_RULES: usize = 16;
 pub(super) fn repairs(call: Call<'_>) -> Vec<Candidate> {
     let mut repairs = Vec::new();
     repairs.extend(readable(call));
-    if let (Decision::UnmatchedRoute, Some(request)) = (call.verdict.decision, call.request) {
+    if call.request.is_some() {
         repairs.extend(detached(call));
+    }
+    if let (Decision::UnmatchedRoute, Some(request)) = (call.verdict.decision, call.request) {
         repairs.extend(extended(call, request));
         repairs.extend(added(call, request));
     }
@@ -77,10 +79,10 @@ fn detached(call: Call<'_>) -> Vec<Candidate> {
     let routes = ignored
         .filter(|it| matches!(it.fault, Fault::ParentPart(_) | Fault::ParentElsewhere(_)))
         .filter_map(|it| call.object(&it.id));
-    routes.filter_map(|route| attached(route, server)).collect()
+    routes.filter_map(|route| attached(call, route, server)).collect()
 }
 
-fn attached(route: &PolicyObject, server: &PolicyObject) -> Option<Candidate> {
+fn attached(call: Call<'_>, route: &PolicyObject, server: &PolicyObject) -> Option<Candidate> {
     let parents = items(&route.spec, "parentRefs");
     let named = |parent: &Value| {
         parent.get("kind").and_then(Value::as_str) == Some("Server")
@@ -98,11 +100,23 @@ fn attached(route: &PolicyObject, server: &PolicyObject) -> Option<Candidate> {
     let put = edited(route, with_field(&route.spec, "parentRefs", Value::Array(mended))?);
     let text = format!(
         "{} is not attached, because a parentRef to a Server may name neither port nor section nor another namespace. \
-         Name {} as its only Server.",
+         Name {} as its only Server.{}",
         id_of(route),
-        id_of(server)
+        id_of(server),
+        first_route(call)
     );
     Some(Candidate::put(text, 1, vec![put]))
+}
+
+/// The first route that is attached takes the default routes away.
+fn first_route(call: Call<'_>) -> &'static str {
+    match call.server().routes().any(|(metadata, _)| metadata.is_default()) {
+        true => {
+            " As the first route of the port it ends the default ones: all that it does not take is answered with 404, \
+             probes included."
+        }
+        false => "",
+    }
 }
 
 /// A rule that takes the request in a route that is attached already.

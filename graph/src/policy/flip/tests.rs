@@ -294,6 +294,22 @@ fn a_route_that_names_a_port_of_the_server_is_attached_by_leaving_the_port_out()
 }
 
 #[test]
+fn a_lost_route_whose_policy_would_let_the_client_in_is_attached_with_a_word_about_the_default_routes() {
+    let spec = json!({
+        "parentRefs": [{"group": "policy.linkerd.io", "kind": "Server", "name": "s", "sectionName": "http"}],
+        "rules": prefix("/new"),
+    });
+    let world = World::new().server(json!({})).object(Kind::LinkerdHTTPRoute, "lost", spec).policy(
+        "p",
+        on("HTTPRoute", "lost"),
+        &[account("web")],
+    );
+    let flips = world.flips(WEB, Some(&get("/new")));
+    assert_eq!(lines(&flips)[0], "Allow: put HTTPRoute/lost");
+    assert!(flips[0].text.contains("is answered with 404, probes included"), "{}", flips[0].text);
+}
+
+#[test]
 fn nothing_is_offered_for_a_client_of_which_nothing_is_known() {
     let made = World::new().server(json!({})).made();
     let mut access = made.check(OLD, None).accesses.remove(0);
