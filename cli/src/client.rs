@@ -16,8 +16,11 @@ use crate::{
 };
 use hyper_util::rt::TokioIo;
 use linkerd_mcp_proto::v1::{
-    GetCallGraphRequest, GetCallGraphResponse, GetMeshGraphRequest, MeshGraph, WatchMeshGraphRequest,
-    WatchMeshGraphResponse, mesh_context_client::MeshContextClient,
+    CheckAccessRequest, CheckAccessResponse, ExplainDenialsRequest, ExplainDenialsResponse,
+    GetCallGraphRequest, GetCallGraphResponse, GetMeshGraphRequest, LintPoliciesRequest,
+    LintPoliciesResponse, ListAccessRequest, ListAccessResponse, MeshGraph, ResolvePolicyRequest,
+    ResolvePolicyResponse, WatchMeshGraphRequest, WatchMeshGraphResponse,
+    mesh_context_client::MeshContextClient,
 };
 use parking_lot::Mutex;
 use std::{
@@ -187,6 +190,63 @@ impl Mesh {
         self.ask(|| {
             let (mut client, request) = (self.graph.clone(), request.clone());
             async move { client.get_call_graph(request).await }
+        })
+        .await
+    }
+
+    /// May this client make this call?
+    pub(crate) async fn check_access(
+        &self,
+        request: CheckAccessRequest,
+    ) -> Result<CheckAccessResponse, Error> {
+        self.ask(|| {
+            let (mut client, request) = (self.graph.clone(), request.clone());
+            async move { client.check_access(request).await }
+        })
+        .await
+    }
+
+    /// Who may call whom.
+    pub(crate) async fn list_access(&self, request: ListAccessRequest) -> Result<ListAccessResponse, Error> {
+        self.ask(|| {
+            let (mut client, request) = (self.graph.clone(), request.clone());
+            async move { client.list_access(request).await }
+        })
+        .await
+    }
+
+    /// What is likely not meant about policies.
+    pub(crate) async fn lint_policies(
+        &self,
+        request: LintPoliciesRequest,
+    ) -> Result<LintPoliciesResponse, Error> {
+        self.ask(|| {
+            let (mut client, request) = (self.graph.clone(), request.clone());
+            async move { client.lint_policies(request).await }
+        })
+        .await
+    }
+
+    /// What is denied now, and why.
+    pub(crate) async fn explain_denials(
+        &self,
+        request: ExplainDenialsRequest,
+    ) -> Result<ExplainDenialsResponse, Error> {
+        self.ask(|| {
+            let (mut client, request) = (self.graph.clone(), request.clone());
+            async move { client.explain_denials(request).await }
+        })
+        .await
+    }
+
+    /// What Linkerd's policy controller answers for ports.
+    pub(crate) async fn resolve_policy(
+        &self,
+        request: ResolvePolicyRequest,
+    ) -> Result<ResolvePolicyResponse, Error> {
+        self.ask(|| {
+            let (mut client, request) = (self.graph.clone(), request.clone());
+            async move { client.resolve_policy(request).await }
         })
         .await
     }

@@ -1,21 +1,37 @@
 //! The commands, one file each. A new one is a variant and an arm here.
 
+pub(crate) mod authz;
+pub(crate) mod can;
 pub(crate) mod completion;
 pub(crate) mod demo;
+pub(crate) mod denials;
 pub(crate) mod graph;
+pub(crate) mod lint;
 pub(crate) mod resolve;
 pub(crate) mod serve;
 pub(crate) mod version;
+pub(crate) mod who_can;
 
 use crate::args::Globals;
 use clap::Subcommand;
+use std::process::ExitCode;
 
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Print who calls whom, with rates, latencies and mTLS
     Graph(graph::GraphArgs),
-    /// Print what Linkerd's policy makes of the ports of workloads in manifests; needs no cluster
+    /// Say whether a client may make a call, why, and what would change that; also of manifests
+    Can(can::CanArgs),
+    /// Print who may call a Service or workload, what a client may call, or the whole of a namespace
+    WhoCan(who_can::WhoCanArgs),
+    /// Print which authorizations let calls in to a resource, and how many, as linkerd viz does
+    Authz(authz::AuthzArgs),
+    /// Print what is being denied now, why, and what to do
+    Denials(denials::DenialsArgs),
+    /// Find policies that are likely not meant as they are
+    Lint(lint::LintArgs),
+    /// Print what Linkerd's policy makes of the ports of workloads, in a mesh or in manifests
     Resolve(resolve::ResolveArgs),
     /// Run controller and API in this process against the current kubeconfig
     Serve(serve::ServeArgs),
@@ -34,16 +50,30 @@ impl Command {
     pub(crate) fn serves(&self) -> bool {
         matches!(self, Self::Serve(_))
     }
+
+    /// The exit code when there is no answer. Where 1 is an answer, that is 2.
+    pub(crate) fn unanswered(&self) -> u8 {
+        match self {
+            Self::Can(_) | Self::Lint(_) => 2,
+            _ => 1,
+        }
+    }
 }
 
-/// Runs one command.
-pub(crate) async fn run(globals: &Globals, command: Command) -> anyhow::Result<()> {
+/// Runs one command. Most have no answer but what they print.
+pub(crate) async fn run(globals: &Globals, command: Command) -> anyhow::Result<ExitCode> {
     match command {
+        Command::Can(args) => return can::run(globals, args).await,
+        Command::Lint(args) => return lint::run(globals, args).await,
         Command::Graph(args) => graph::run(globals, args).await,
-        Command::Resolve(args) => resolve::run(globals, &args),
+        Command::WhoCan(args) => who_can::run(globals, args).await,
+        Command::Authz(args) => authz::run(globals, args).await,
+        Command::Denials(args) => denials::run(globals, args).await,
+        Command::Resolve(args) => resolve::run(globals, &args).await,
         Command::Serve(args) => serve::run(globals, args).await,
         Command::Demo(args) => demo::run(globals, args).await,
         Command::Version(args) => version::run(globals, args).await,
         Command::Completion(args) => completion::run(&args),
     }
+    .map(|()| ExitCode::SUCCESS)
 }

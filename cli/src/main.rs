@@ -7,6 +7,7 @@ mod embedded;
 mod name;
 mod offline;
 mod output;
+mod source;
 mod terminal;
 
 #[cfg(test)]
@@ -34,15 +35,17 @@ fn main() -> ExitCode {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return failed(&anyhow::Error::new(error).context("cannot start the runtime")),
+        Err(error) => return failed(&anyhow::Error::new(error).context("cannot start the runtime"), 1),
     };
+    let unanswered = cli.command.unanswered();
     let answer = runtime.block_on(cmd::run(&cli.globals, cli.command));
     // Whatever still runs is of no use to an answer that is out.
     runtime.shutdown_background();
     match answer {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) if terminal::reader_went_away(&error) => ExitCode::SUCCESS,
-        Err(error) => failed(&error),
+        Ok(answer) => answer,
+        // Where 0 means something it is not said because of a pipe, and be it the network's.
+        Err(error) if unanswered == 1 && terminal::reader_went_away(&error) => ExitCode::SUCCESS,
+        Err(error) => failed(&error, unanswered),
     }
 }
 
@@ -53,8 +56,9 @@ fn refused(refusal: &clap::Error) -> ExitCode {
     ExitCode::from(u8::try_from(refusal.exit_code()).unwrap_or(2))
 }
 
-/// Prints the error, each of its causes once, and what to do about it.
-fn failed(error: &anyhow::Error) -> ExitCode {
+/// Prints the error, each of its causes once, and what to do about it. The exit code is `code`, but for a command line
+/// that makes no sense.
+fn failed(error: &anyhow::Error, code: u8) -> ExitCode {
     // On one line each: an answer from elsewhere cannot add lines that look like ours.
     let mut said = clean_line(&error.to_string());
     terminal::say(&format!("error: {said}"));
@@ -68,7 +72,7 @@ fn failed(error: &anyhow::Error) -> ExitCode {
     if let Some(hint) = error.chain().find_map(|cause| cause.downcast_ref::<client::Error>()?.hint()) {
         terminal::say(&format!("hint: {hint}"));
     }
-    ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
+    ExitCode::from(if error.is::<Usage>() { 2 } else { code })
 }
 
 /// A question is answered or refused in so many words, and logs would say it twice; what serves logs what it does.

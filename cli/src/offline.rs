@@ -1,6 +1,8 @@
 //! Manifests in place of a cluster: files, directories or stdin, YAML or JSON, read into facts.
 
 mod document;
+pub(crate) mod mesh;
+mod selector;
 mod template;
 
 use document::{Document, Place};
@@ -33,6 +35,8 @@ pub(crate) struct Manifests {
     pub(crate) faults: Vec<String>,
     /// Objects of other kinds.
     pub(crate) others: usize,
+    /// Which pods the Services select.
+    selectors: selector::Selectors,
 }
 
 /// A pod or ExternalWorkload, or what makes pods.
@@ -140,6 +144,9 @@ impl Manifests {
         if let Some(kind) = kind(&group, &name) {
             if kind != Kind::Namespace {
                 fill_namespace(&mut object, &defaults.namespace)?;
+            }
+            if kind == Kind::Service {
+                self.selectors.read(&object)?;
             }
             if let Some(pod) = template::pod(&group, &name, &object, namespaces, defaults)? {
                 self.apply(Kind::Pod, &pod, &name)?;

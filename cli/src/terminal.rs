@@ -21,6 +21,17 @@ pub(crate) fn data(bytes: &[u8]) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// As [`data`], for a command that answers by its exit code: that a reader has gone away changes no answer.
+///
+/// # Errors
+/// When stdout cannot be written for another reason.
+pub(crate) fn data_if_read(bytes: &[u8]) -> anyhow::Result<()> {
+    match data(bytes) {
+        Err(error) if reader_went_away(&error) => Ok(()),
+        written => written,
+    }
+}
+
 /// Says something on stderr. What came from elsewhere in it cannot move the cursor.
 pub(crate) fn say(words: &str) {
     let mut stderr = io::stderr().lock();

@@ -96,6 +96,12 @@ pub(super) fn pod(
             "namespace": namespace,
             "labels": labels,
             "annotations": annotations,
+            "ownerReferences": [{
+                "apiVersion": object.get("apiVersion"),
+                "kind": kind,
+                "name": name,
+                "controller": true,
+            }],
         },
         "spec": template.get("spec").cloned().unwrap_or_else(|| json!({})),
     })))

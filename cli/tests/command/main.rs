@@ -3,6 +3,8 @@
 mod cluster;
 mod demo;
 mod graph;
+mod offline;
+mod policy;
 #[path = "../sample/mod.rs"]
 mod sample;
 mod support;

@@ -2,8 +2,11 @@
 
 use crate::sample;
 use linkerd_mcp_proto::v1::{
-    CallGraphEdge, Delta, Edge, GetCallGraphRequest, GetCallGraphResponse, GetMeshGraphRequest,
-    GetMeshGraphResponse, Position, Resync, Snapshot, WatchMeshGraphRequest, WatchMeshGraphResponse,
+    CallGraphEdge, CheckAccessRequest, CheckAccessResponse, Decision, Delta, Edge, ExplainDenialsRequest,
+    ExplainDenialsResponse, GetCallGraphRequest, GetCallGraphResponse, GetMeshGraphRequest,
+    GetMeshGraphResponse, LintPoliciesRequest, LintPoliciesResponse, ListAccessRequest, ListAccessResponse,
+    Position, ResolvePolicyRequest, ResolvePolicyResponse, Resync, Snapshot, WatchMeshGraphRequest,
+    WatchMeshGraphResponse,
     mesh_context_server::{MeshContext, MeshContextServer},
     watch_mesh_graph_response::Event,
 };
@@ -69,6 +72,93 @@ impl MeshContext for Api {
             .map(|edge| CallGraphEdge { edge_id: edge.id.clone(), depth: 1, direction: 2 })
             .collect();
         Ok(Response::new(GetCallGraphResponse { root, edges, graph: Some(graph), truncated: false }))
+    }
+
+    /// `shop/web` may call; some of the pods refuse `shop/books` with a request, and all of them without.
+    async fn check_access(
+        &self,
+        request: Request<CheckAccessRequest>,
+    ) -> Result<Response<CheckAccessResponse>, Status> {
+        let request = request.into_inner();
+        let (_, mut answer) = match request.path.as_str() {
+            "" => sample::policy::denied(),
+            _ => sample::policy::mixed(),
+        };
+        match request.from.as_str() {
+            "shop/books" => {}
+            "shop/web" => {
+                answer.accesses.clear();
+                answer.decision = Decision::Allow.into();
+            }
+            other => {
+                return Err(Status::not_found(format!(
+                    "there is no Service or workload `{other}` in the graph"
+                )));
+            }
+        }
+        Ok(Response::new(answer))
+    }
+
+    async fn list_access(
+        &self,
+        request: Request<ListAccessRequest>,
+    ) -> Result<Response<ListAccessResponse>, Status> {
+        let request = request.into_inner();
+        let mut answer = sample::policy::listed();
+        match (request.to.as_str(), request.from.as_str(), request.namespace.as_str()) {
+            ("shop/cart" | "shop/deployment/cart", "", "") => {
+                answer.ports.truncate(1);
+                answer.calls.retain(|call| call.workload == "shop/deployment/cart");
+            }
+            ("", "shop/deployment/web", "") => {
+                answer.ports.clear();
+                answer.calls.retain(|call| call.from == "shop/deployment/web");
+            }
+            ("", "", "shop") => {}
+            other => return Err(Status::invalid_argument(format!("unexpected question {other:?}"))),
+        }
+        Ok(Response::new(answer))
+    }
+
+    async fn lint_policies(
+        &self,
+        request: Request<LintPoliciesRequest>,
+    ) -> Result<Response<LintPoliciesResponse>, Status> {
+        let request = request.into_inner();
+        let mut answer = sample::policy::linted();
+        if request.namespace == "tidy" {
+            answer.findings.clear();
+        }
+        if request.enforced {
+            answer.compared = 7;
+        }
+        Ok(Response::new(answer))
+    }
+
+    async fn explain_denials(
+        &self,
+        request: Request<ExplainDenialsRequest>,
+    ) -> Result<Response<ExplainDenialsResponse>, Status> {
+        let request = request.into_inner();
+        let mut answer = sample::policy::explained();
+        match (request.to.as_str(), request.from.as_str(), request.namespace.as_str()) {
+            ("", "", "shop") => {}
+            ("shop/cart", "shop/deployment/books", "") => answer.denials.truncate(1),
+            ("", "", "quiet") => answer.denials.clear(),
+            other => return Err(Status::invalid_argument(format!("unexpected question {other:?}"))),
+        }
+        Ok(Response::new(answer))
+    }
+
+    async fn resolve_policy(
+        &self,
+        request: Request<ResolvePolicyRequest>,
+    ) -> Result<Response<ResolvePolicyResponse>, Status> {
+        let request = request.into_inner();
+        match (request.workload.as_str(), request.namespace.as_str()) {
+            ("shop/deployment/cart", "") | ("", "shop") => Ok(Response::new(sample::policy::resolved())),
+            other => Err(Status::invalid_argument(format!("unexpected question {other:?}"))),
+        }
     }
 
     /// The first watch tells a snapshot and breaks; the second resumes it with a change, and stays open.

@@ -1,8 +1,17 @@
-use super::*;
-use crate::args::Cli;
-use crate::cmd::Command;
+use super::{
+    offline::{chosen, field, rows},
+    *,
+};
+use crate::{
+    args::Cli,
+    cmd::Command,
+    offline::{Defaults, Manifests, Workload},
+};
 use clap::Parser;
-use linkerd_mcp_graph::fact::Key;
+use linkerd_mcp_graph::{
+    fact::Key,
+    policy::{Policies, PolicyCluster, Ports, WorkloadKey},
+};
 
 const MANIFESTS: &str = r#"
 apiVersion: v1
@@ -38,12 +47,6 @@ spec:
   targetRef: {group: policy.linkerd.io, kind: HTTPRoute, name: admin}
   requiredAuthenticationRefs: [{kind: ServiceAccount, name: ops}]
 "#;
-
-fn parse(args: &[&str]) -> Result<(Globals, ResolveArgs), clap::Error> {
-    let cli = Cli::try_parse_from([&["linkerd-mcp", "resolve"], args].concat())?;
-    let Command::Resolve(resolve) = cli.command else { panic!("not resolve") };
-    Ok((cli.globals, resolve))
-}
 
 fn manifests() -> Manifests {
     let file = tempfile::NamedTempFile::new().unwrap();
@@ -113,49 +116,12 @@ fn a_workload_is_named_as_kubectl_names_it_and_a_wrong_name_is_told_what_there_i
 }
 
 #[test]
-fn the_control_planes_settings_are_its_charts_until_flags_say_otherwise() {
-    let settings = |args: &[&str]| {
-        let (globals, resolve) = parse(&[&["-f", "-"], args].concat()).unwrap();
-        resolve.cluster.settings(&globals)
-    };
-    assert_eq!(settings(&[]), PolicyCluster::default());
-    let set = settings(&[
-        "--cluster-networks=172.20.0.0/14,fd12::/16",
-        "--default-policy=deny",
-        "--identity-domain=id.example",
-        "--cluster-domain=cluster.example",
-        "--control-plane-namespace=l5d",
-        "--probe-networks=",
-        "--default-opaque-ports=3306,9000-9002",
-        "--ignore-status",
-    ]);
-    assert_eq!(
-        set,
-        PolicyCluster {
-            cluster_networks: vec!["172.20.0.0/14".parse().unwrap(), "fd12::/16".parse().unwrap()],
-            default_policy: DefaultPolicy::Deny,
-            identity_domain: "id.example".into(),
-            cluster_domain: "cluster.example".into(),
-            control_plane_namespace: "l5d".into(),
-            probe_networks: Vec::new(),
-            default_opaque_ports: "3306,9000-9002".parse().unwrap(),
-            trust_status: false,
-        }
-    );
-    assert_eq!(&*settings(&["-L", "mesh"]).control_plane_namespace, "mesh");
-}
-
-#[test]
 fn a_command_line_that_makes_no_sense_is_refused() {
-    for args in [
-        &[][..],
-        &["-f", "-", "-o", "xml"][..],
-        &["-f", "-", "--default-policy", "open"][..],
-        &["-f", "-", "--cluster-networks", "10.0.0.0"][..],
-        &["-f", "-", "--default-opaque-ports", "http"][..],
-    ] {
-        assert!(parse(args).is_err(), "{args:?}");
+    for args in [&["-f", "-", "-o", "xml"][..], &["a", "b"][..]] {
+        assert!(Cli::try_parse_from([&["linkerd-mcp", "resolve"], args].concat()).is_err(), "{args:?}");
     }
+    let cli = Cli::try_parse_from(["linkerd-mcp", "resolve"]).unwrap();
+    assert!(matches!(cli.command, Command::Resolve(resolve) if !resolve.manifests.given()));
 }
 
 #[test]
@@ -165,9 +131,37 @@ fn a_workload_that_is_made_of_a_template_is_named_after_it() {
         kind: "deployment".to_owned(),
         name: "db".to_owned(),
     };
-    let row = Row { workload: &workload, port: 80, known: true, answer: Answer::NotFound };
-    assert_eq!(
-        row.to_json(),
-        json!({"namespace": "shop", "workload": "deployment/db", "port": 80, "status": "not_found"})
-    );
+    assert_eq!(field(&workload), "workload");
+}
+
+#[test]
+fn what_the_api_answers_has_the_form_of_what_manifests_give() {
+    let offline = {
+        let manifests = manifests();
+        let policies = Policies::read(&manifests.facts, &PolicyCluster::default());
+        rows(&manifests, &policies, &manifests.workloads.iter().collect::<Vec<_>>())
+    };
+    let told = |row: &Row| ResolvedPort {
+        workload: format!("shop/pod/{}", row.name),
+        pod: row.name.clone(),
+        port: row.port,
+        known: row.known,
+        status: row.status.clone(),
+        server_json: row.server.as_ref().map(ToString::to_string).unwrap_or_default(),
+    };
+    let online: Vec<Row> = offline.iter().map(|row| Row::of(&told(row)).unwrap()).collect();
+    assert_eq!(online, offline);
+    let external =
+        ResolvedPort { workload: "shop/externalworkload/vm".into(), pod: "vm".into(), ..told(&offline[0]) };
+    let external = Row::of(&external).unwrap();
+    assert_eq!((external.field, external.workload.as_str()), ("external_workload", "ew/vm"));
+    assert!(Row::of(&ResolvedPort { server_json: "{".into(), ..told(&offline[0]) }).is_err());
+}
+
+#[test]
+fn an_answer_of_the_api_is_printed_as_checked_in() {
+    let rows: Vec<Row> =
+        crate::sample::policy::resolved().ports.iter().map(|port| Row::of(port).unwrap()).collect();
+    crate::golden::compare("resolve.txt", &Format::Table.print(&rows));
+    crate::golden::compare("resolve.json", &Format::Json.print(&rows));
 }

@@ -1,0 +1,1 @@
+//! Questions about policy of manifests: the whole output and the exit code.
