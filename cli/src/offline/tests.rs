@@ -104,3 +104,97 @@ fn a_directory_is_its_manifests_and_a_missing_file_is_a_fault() {
     assert_eq!(manifests.faults.len(), 1);
     assert!(manifests.faults[0].contains("gone.yaml cannot be opened"), "{}", manifests.faults[0]);
 }
+
+fn mesh(text: &str) -> mesh::OfflineMesh {
+    let manifests = read(text);
+    assert_eq!(manifests.faults, Vec::<String>::new());
+    mesh::OfflineMesh::new(manifests, &linkerd_mcp_graph::policy::PolicyCluster::default())
+}
+
+/// Services with the workloads behind them, and workloads with their kinds of pods, each in order.
+fn nodes(mesh: &mesh::OfflineMesh) -> (Vec<String>, Vec<String>) {
+    let graph = mesh.mesh().graph;
+    let services = graph.services.iter().map(|(id, service)| {
+        let behind: Vec<String> = service.workloads.iter().map(ToString::to_string).collect();
+        format!("{id} -> {}", behind.join(" "))
+    });
+    let workloads = graph.workloads.iter().map(|(id, workload)| {
+        let pods: Vec<&str> = workload.templates.iter().map(|template| &*template.first).collect();
+        format!("{id}: {}", pods.join(" "))
+    });
+    (services.collect(), workloads.collect())
+}
+
+const WEB: &str = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec: {template: {metadata: \
+                   {labels: {app: web, tier: front}}, spec: {containers: [{name: web}]}}}\n---\n";
+
+fn mk_service(name: &str, spec: &str) -> String {
+    format!("apiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec: {spec}\n---\n")
+}
+
+#[test]
+fn services_lead_to_the_pods_that_they_select() {
+    let outside = "apiVersion: workload.linkerd.io/v1beta1\nkind: ExternalWorkload\nmetadata: {name: vm, labels: \
+                   {app: web}}\nspec: {meshTLS: {identity: a.b, serverName: a.b}, workloadIPs: [{ip: 192.0.2.1}]}\n---\n";
+    let ended = "apiVersion: v1\nkind: Pod\nmetadata: {name: old, labels: {app: web}}\nstatus: {phase: Failed}\n---\n";
+    let elsewhere =
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: other, namespace: other, labels: {app: web}}\n---\n";
+    let text = [
+        WEB,
+        outside,
+        ended,
+        elsewhere,
+        &mk_service("all", "{selector: {app: web}}"),
+        &mk_service("both", "{selector: {app: web, tier: front}}"),
+        &mk_service("none", "{selector: {app: web, tier: back}}"),
+        &mk_service("manual", "{ports: [{port: 80}]}"),
+        &mk_service("away", "{type: ExternalName, externalName: a.example, selector: {app: web}}"),
+        &mk_service("twice", "{selector: {app: web}}"),
+        &mk_service("twice", "{selector: {}}"),
+    ]
+    .concat();
+    let (services, _) = nodes(&mesh(&text));
+    assert_eq!(
+        services,
+        [
+            "shop/all -> shop/deployment/web shop/externalworkload/vm",
+            "shop/away -> ",
+            "shop/both -> shop/deployment/web",
+            "shop/manual -> ",
+            "shop/none -> ",
+            "shop/twice -> ",
+        ]
+    );
+    let faults = read(&mk_service("bad", "{selector: [app, web]}")).faults;
+    assert_eq!(faults, ["all.yaml, document 1: its spec.selector is no mapping of labels to values"]);
+}
+
+#[test]
+fn a_template_belongs_to_what_holds_it_and_gives_way_to_its_pods() {
+    let (_, workloads) = nodes(&mesh(WEB));
+    assert_eq!(workloads, ["shop/deployment/web: deployment/web"]);
+    let owned = |kind: &str, name: &str, owner_kind: &str, owner: &str, version: &str| {
+        format!(
+            "apiVersion: {version}\nkind: {kind}\nmetadata: {{name: {name}, ownerReferences: [{{kind: \
+             {owner_kind}, name: {owner}, controller: true, apiVersion: apps/v1, uid: u}}]}}\n---\n"
+        )
+    };
+    let dump = [
+        WEB,
+        &owned("ReplicaSet", "web-5d", "Deployment", "web", "apps/v1"),
+        &owned("Pod", "web-5d-x", "ReplicaSet", "web-5d", "v1"),
+    ]
+    .concat();
+    let (_, workloads) = nodes(&mesh(&dump));
+    assert_eq!(workloads, ["shop/deployment/web: web-5d-x"]);
+}
+
+#[test]
+fn a_namespace_that_something_is_in_exists() {
+    let policy = "apiVersion: policy.linkerd.io/v1beta3\nkind: Server\nmetadata: {name: a, namespace: lonely}\n\
+                  spec: {podSelector: {}, port: 80}\n---\n";
+    let mesh = mesh(&[WEB, policy].concat());
+    let names: Vec<&str> = mesh.mesh().graph.namespaces.keys().map(|name| &**name).collect();
+    assert_eq!(names, ["lonely", "shop"]);
+    assert_eq!(mesh.namespaces(), ["shop"]);
+}

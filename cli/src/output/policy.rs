@@ -40,11 +40,15 @@ pub(crate) fn on_some_routes(call: &AccessCall) -> bool {
     !lets_in(call.decision()) && !call.only_routes.is_empty()
 }
 
-/// An object's id `kind/namespace/name` seen from `namespace`, as `kind/name` where it is in there. Defaults and what
-/// is no id stay as they are.
+/// An object's id `kind/namespace/name` seen from `namespace`, as `kind/name` where it is in there. Of the two groups
+/// with HTTPRoutes Linkerd's own goes without saying. Defaults and what is no id stay as they are.
 pub(crate) fn object(id: &str, namespace: &str) -> String {
     match id.split('/').collect::<Vec<_>>()[..] {
-        [kind, home, name] if home == namespace => clean(&format!("{kind}/{name}")),
+        [kind, home, name] => {
+            let kind = kind.strip_suffix(".policy.linkerd.io").unwrap_or(kind);
+            let home = if home == namespace { String::new() } else { format!("{home}/") };
+            clean(&format!("{kind}/{home}{name}"))
+        }
         _ => clean(id),
     }
 }
@@ -98,6 +102,11 @@ mod tests {
     fn names_leave_out_the_namespace_that_they_are_seen_from() {
         assert_eq!(object("server/shop/web", "shop"), "server/web");
         assert_eq!(object("server/shop/web", "other"), "server/shop/web");
+        assert_eq!(object("httproute.policy.linkerd.io/shop/web", "shop"), "httproute/web");
+        assert_eq!(
+            object("httproute.gateway.networking.k8s.io/shop/web", "shop"),
+            "httproute.gateway.networking.k8s.io/web"
+        );
         assert_eq!(object("default:deny", "shop"), "default:deny");
         assert_eq!(client("shop/deployment/web", "shop"), "deploy/web");
         assert_eq!(client("shop/deployment/web", ""), "shop/deploy/web");

@@ -2,6 +2,8 @@
 
 mod cluster;
 mod demo;
+#[path = "../../src/golden.rs"]
+mod golden;
 mod graph;
 mod offline;
 mod policy;

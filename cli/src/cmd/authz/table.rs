@@ -105,7 +105,8 @@ fn rows(port: &PortAccess) -> Vec<(Row, Numbers)> {
     let home = policy::namespace_of(&port.workload);
     let server = match port.server.as_str() {
         "" => NONE.to_owned(),
-        server => object(server, home),
+        // As viz writes it: the column says that it is a Server.
+        server => object(server, home).trim_start_matches("server/").to_owned(),
     };
     let row = |route: &str, authorization: String| Row {
         route: route.to_owned(),

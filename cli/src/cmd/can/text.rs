@@ -43,8 +43,11 @@ fn first_line(answer: &CheckAccessResponse, request: &CheckAccessRequest) -> Str
         "" => String::new(),
         path => format!(" with {} {}", clean(&request.method), clean(path)),
     };
-    let by = by(answer);
-    let by = if by.is_empty() { String::new() } else { format!(" (by {})", by.join(", ")) };
+    let by = match (by(answer), because(answer)) {
+        (names, _) if !names.is_empty() => format!(" (by {})", names.join(", ")),
+        (_, Some(reason)) => format!(" ({})", clean_line(reason)),
+        (_, None) => String::new(),
+    };
     let part = match (answer.mixed, lets_in(decision)) {
         (true, false) => ", in some of the cases",
         _ => "",
@@ -84,6 +87,12 @@ fn by(answer: &CheckAccessResponse) -> Vec<String> {
         }
     }
     names
+}
+
+/// The last reason, where no object and no default decides.
+fn because(answer: &CheckAccessResponse) -> Option<&str> {
+    let access = answer.accesses.iter().find(|access| access.decision == answer.decision)?;
+    access.reasons.last().map(|reason| reason.text.as_str())
 }
 
 /// `at shop/deploy/cart:8080, from 10.4.0.7`.

@@ -27,11 +27,17 @@ fn denial(denial: &Denial) -> String {
         out.push_str(&format!("  {}\n", clean_line(&denial.text)));
     }
     let mut flips: Vec<&Flip> = Vec::new();
+    let mut told: Vec<String> = Vec::new();
     for access in &denial.accesses {
         let place = format!("{}:{}", client(&access.workload, ""), access.port);
-        out.push_str(&format!("  {} at {place}:\n", word(access.decision())));
+        let mut why = format!("  {} at {place}:\n", word(access.decision()));
         for reason in &access.reasons {
-            out.push_str(&format!("    - {}\n", clean_line(&reason.text)));
+            why.push_str(&format!("    - {}\n", clean_line(&reason.text)));
+        }
+        // Pods that are not alike may still be decided alike.
+        if !told.contains(&why) {
+            out.push_str(&why);
+            told.push(why);
         }
         flips.extend(access.flips.first().filter(|flip| !flips.contains(flip)));
     }
