@@ -9,7 +9,7 @@ use crate::{
     terminal::{self, Spinner},
 };
 use linkerd_mcp_api::access;
-use linkerd_mcp_graph::policy::Policies;
+use linkerd_mcp_graph::policy::{Ignored, Policies};
 use linkerd_mcp_proto::v1;
 
 /// The namespace of objects that name none, as kubectl has it.
@@ -31,13 +31,14 @@ pub(crate) struct Asked {
     pub(crate) namespace: Option<String>,
     /// How many documents could not be read.
     faults: usize,
+    /// Objects in manifests that Linkerd does as if they were not there, each as a sentence.
+    ignored: Vec<String>,
 }
 
 // === impl Asked ===
 
 impl Asked {
-    /// Reads the manifests that are named, else reaches the API. What cannot be read, and what Linkerd ignores, is told
-    /// on stderr.
+    /// Reads the manifests that are named, else reaches the API. What cannot be read is told on stderr.
     ///
     /// # Errors
     /// When no API can be reached, or the manifests hold nothing.
@@ -49,7 +50,12 @@ impl Asked {
         if !manifests.given() {
             let mesh = client::connect(globals).await?;
             let namespace = namespace.map(str::to_owned).or_else(|| mesh.namespace.clone());
-            return Ok(Self { source: Source::Api(Box::new(mesh)), namespace, faults: 0 });
+            return Ok(Self {
+                source: Source::Api(Box::new(mesh)),
+                namespace,
+                faults: 0,
+                ignored: Vec::new(),
+            });
         }
         let settings = manifests.cluster.settings(globals);
         let defaults = Defaults {
@@ -60,11 +66,16 @@ impl Asked {
         let read = Manifests::read(&manifests.filename, &defaults);
         let faults = read.faults.len();
         read.faults.iter().for_each(|fault| terminal::say(fault));
-        for ignored in Policies::read(&read.facts, &settings).ignored() {
-            terminal::say(&format!("Linkerd ignores {}: {}", ignored.id, with_causes(&ignored.fault)));
-        }
+        let policies = Policies::read(&read.facts, &settings);
+        let sentence = |it: &Ignored| format!("Linkerd ignores {}: {}", it.id, with_causes(&it.fault));
+        let ignored = policies.ignored().map(sentence).collect();
         let source = Source::Manifests(Box::new(OfflineMesh::new(read, &settings)));
-        Ok(Self { source, namespace: namespace.map(str::to_owned), faults })
+        Ok(Self { source, namespace: namespace.map(str::to_owned), faults, ignored })
+    }
+
+    /// Tells which objects in manifests make no difference because Linkerd ignores them.
+    pub(crate) fn say_ignored(&self) {
+        self.ignored.iter().for_each(|sentence| terminal::say(sentence));
     }
 
     /// The one namespace to ask about.

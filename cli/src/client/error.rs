@@ -83,6 +83,9 @@ pub(crate) enum Error {
     /// Something else listens there.
     #[error("what answers at {place} is not a linkerd-mcp ({said})")]
     NotOurs { place: String, said: String },
+    /// It is ours, and older than this command.
+    #[error("the linkerd-mcp at {place} does not know this question yet")]
+    TooOld { place: String },
     /// The connection broke.
     #[error("the connection to {place} broke: {said}")]
     Lost { place: String, said: String },
@@ -122,6 +125,10 @@ impl Error {
         }
         let sentence = status.message().to_owned();
         match status.code() {
+            // Its own words: see `MeshContext` in the API.
+            Code::Unimplemented if sentence.starts_with("mcp.v1.MeshContext has no method") => {
+                Self::TooOld { place }
+            }
             Code::Unimplemented => {
                 let said =
                     if sentence.is_empty() { "it does not know the question".into() } else { sentence };
@@ -166,7 +173,10 @@ impl Error {
     /// True when asking again cannot help.
     pub(crate) fn is_final(&self) -> bool {
         match self {
-            Self::NotOurs { .. } | Self::Forbidden { .. } | Self::Unauthorized { .. } => true,
+            Self::NotOurs { .. }
+            | Self::TooOld { .. }
+            | Self::Forbidden { .. }
+            | Self::Unauthorized { .. } => true,
             Self::Answered { code, .. } => !matches!(
                 code,
                 Code::Unknown
@@ -214,6 +224,9 @@ impl Error {
                 Some("is linkerd-mcp running there? `linkerd-mcp serve` or `linkerd-mcp demo` starts one")
             }
             Self::NotOurs { .. } => Some("give --api-addr the address of the gRPC port, 8086 unless changed"),
+            Self::TooOld { .. } => {
+                Some("run the API in this command's version; `linkerd-mcp version` shows both")
+            }
             Self::NotReady { .. } => Some("it may still be starting; try again, or see its logs"),
             Self::Answered { code: Code::NotFound, .. } => {
                 Some("`linkerd-mcp graph -A` shows every namespace and what is in it")
@@ -252,6 +265,8 @@ mod tests {
             answered(Status::unimplemented("")).to_string(),
             "what answers at 127.0.0.1:8086 is not a linkerd-mcp (it does not know the question)"
         );
+        let older = "mcp.v1.MeshContext has no method `LintPolicies`; reflection lists what there is";
+        assert!(matches!(answered(Status::unimplemented(older)), Error::TooOld { .. }));
         assert!(matches!(answered(Status::unavailable("no snapshot yet")), Error::NotReady { .. }));
         assert!(!answered(Status::internal("hiccup")).is_final());
     }

@@ -57,6 +57,7 @@ enum Format {
 pub(crate) async fn run(globals: &Globals, args: AuthzArgs) -> anyhow::Result<()> {
     let resource = Resource::read(&args.resource)?;
     let asked = Asked::open(globals, &args.manifests, args.namespace.as_deref()).await?;
+    asked.say_ignored();
     // Calls are none of this answer.
     let mut request = ListAccessRequest { limit: 1, ..ListAccessRequest::default() };
     match &resource {

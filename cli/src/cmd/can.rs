@@ -102,6 +102,7 @@ struct GrpcMethod(String);
 pub(crate) async fn run(globals: &Globals, args: CanArgs) -> anyhow::Result<ExitCode> {
     args.validate()?;
     let asked = Asked::open(globals, &args.manifests, args.namespace.as_deref()).await?;
+    asked.say_ignored();
     let request = args.request(asked.namespace.as_deref())?;
     let answer = asked.check(request.clone()).await?;
     let printed = match args.output {

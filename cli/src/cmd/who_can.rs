@@ -69,6 +69,7 @@ enum Format {
 /// Asks and prints.
 pub(crate) async fn run(globals: &Globals, args: WhoCanArgs) -> anyhow::Result<()> {
     let asked = Asked::open(globals, &args.manifests, args.namespace.as_deref()).await?;
+    asked.say_ignored();
     let namespace = asked.namespace.as_deref();
     let mut request = ListAccessRequest { limit: LIMIT, ..ListAccessRequest::default() };
     if let Some(to) = &args.to {

@@ -52,6 +52,8 @@ async fn can_decides_calls_of_manifests() {
         "can deploy/web books:80 -n shop -f bookshop.yaml --method POST --path /books/1",
         // A policy that is not there yet.
         "can sa/crawler books:80 -n shop -f bookshop.yaml -f crawler.yaml --path /books",
+        // One that Linkerd ignores.
+        "can sa/crawler books:80 -n shop -f bookshop.yaml -f ignored.yaml",
         // Clients and targets outside the mesh, and defaults.
         "can 203.0.113.7 books:80 -n shop -f bookshop.yaml --path /books",
         "can deploy/crawler deploy/legacy:3000 -n shop -f bookshop.yaml",
