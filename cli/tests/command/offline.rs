@@ -120,3 +120,18 @@ async fn a_directory_is_read_and_every_fault_in_it_is_told() {
     let faults: Vec<&str> = stderr.lines().filter(|line| line.contains("broken.yaml")).collect();
     assert_eq!(faults.len(), 2, "{stderr}");
 }
+
+#[tokio::test]
+async fn a_reader_that_goes_away_turns_no_denial_into_a_success() {
+    let closed = |line: &'static str| async move {
+        let mut command = command(&line.split_whitespace().collect::<Vec<_>>());
+        let mut child = command.current_dir(manifests()).spawn().expect("the command starts");
+        drop(child.stdout.take());
+        let status = timeout(DEADLINE, child.wait()).await.expect("it ends").expect("it ran");
+        status.code()
+    };
+    assert_eq!(closed("can deploy/crawler books:80 -n shop -f bookshop.yaml").await, Some(1));
+    assert_eq!(closed("can deploy/web books:80 -n shop -f bookshop.yaml").await, Some(0));
+    // Where the exit code says nothing, a reader that had enough is no failure.
+    assert_eq!(closed("who-can books -n shop -f bookshop.yaml").await, Some(0));
+}
