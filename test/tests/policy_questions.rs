@@ -1,0 +1,153 @@
+//! Questions about policy by the CLI: objects in a real API server, through controller, Redis and API, get the answers
+//! that the same manifests get without any of them, and those that recorded proxies gave.
+
+#![expect(clippy::unwrap_used, reason = "a failing helper fails the test")]
+
+use linkerd_mcp_test::{
+    fixtures,
+    ours::{self, Api, Controller, ControllerOptions},
+    prometheus::Options,
+    rig::Rig,
+};
+use serde_json::Value;
+use std::time::Duration;
+
+/// Who calls what with which request, and the exit code and decision.
+type Call = (&'static str, &'static str, &'static [&'static str], i32, &'static str);
+
+/// What the recorded proxies did with these calls (see `test/fixtures/linkerd-proxy`).
+const RECORDED: &[Call] = &[
+    ("emojivoto/vote-bot", "emojivoto/web-svc:80", &["--path", "/api/list"], 0, "allow"),
+    ("emojivoto/web", "emojivoto/emoji-svc:8080", &[], 0, "allow"),
+    ("emojivoto/web", "emojivoto/voting-svc:8080", &[], 0, "allow"),
+    ("emojivoto/web", "legacy/legacy-svc:80", &[], 0, "allow"),
+    ("emojivoto/web", "emojivoto/db-svc:5432", &[], 0, "allow"),
+    ("sandbox/intruder", "emojivoto/web-svc:80", &["--path", "/api/list"], 1, "deny"),
+    ("sandbox/intruder", "emojivoto/voting-svc:8080", &[], 1, "deny"),
+    ("sandbox/intruder", "emojivoto/db-svc:5432", &[], 1, "deny"),
+    ("sandbox/intruder", "emojivoto/deploy/emoji:8801", &["--path", "/"], 0, "audit"),
+    ("legacy/outsider", "emojivoto/web-svc:80", &["--path", "/api/list"], 0, "allow"),
+    ("legacy/outsider", "emojivoto/voting-svc:8080", &[], 1, "deny"),
+    ("emojivoto/vote-bot", "emojivoto/web-svc:80", &["--path", "/nowhere"], 1, "unmatched_route"),
+];
+
+/// Further questions, the answers to which must be the same from both sides.
+const QUESTIONS: &[&[&str]] = &[
+    &["who-can", "emojivoto/web-svc"],
+    &["who-can", "emojivoto/deploy/emoji"],
+    &["who-can", "emojivoto/db-svc:5432"],
+    &["who-can", "--from", "sandbox/deploy/intruder"],
+    &["who-can", "--from", "emojivoto/deploy/web", "emojivoto/voting-svc"],
+    &["authz", "ns/emojivoto"],
+    &["authz", "emojivoto/svc/web-svc"],
+    &["can", "203.0.113.7", "emojivoto/web-svc:80"],
+    &["can", "emojivoto/sa/web", "emojivoto/voting-svc", "--grpc", "emojivoto.v1.VotingService/VoteDog"],
+    &["can", "emojivoto/web", "external:203.0.113.10:443"],
+];
+
+/// Numbers and freshness, which manifests do not have; and which pods are alike: a real API server labels pods with
+/// their node's zone, so that those of two zones are not.
+const MEASURED: &[&str] = &[
+    "pod",
+    "pods",
+    "freshness",
+    "rps",
+    "metrics",
+    "latency_p50_ms",
+    "latency_p95_ms",
+    "latency_p99_ms",
+    "denied_per_s",
+    "unrouted_per_s",
+];
+
+struct Line {
+    _rig: Rig,
+    _controller: Controller,
+    api: Api,
+    manifests: String,
+}
+
+async fn start() -> Line {
+    let rig =
+        Rig::start(Options { scrape_interval: Duration::from_secs(1), basic_auth: false }).await.unwrap();
+    let options = ControllerOptions {
+        kubeconfig: rig.kubernetes.apiserver.kubeconfig(),
+        redis_url: rig.redis.url(),
+        prometheus_url: rig.traffic.prometheus.url(),
+        more: vec!["--window=10s".to_owned()],
+    };
+    let controller = Controller::start(&options).await.unwrap();
+    let api = Api::start(&rig.redis.url()).await.unwrap();
+    // With the edges external destinations come, which are asked about too.
+    api.until("calls are seen", |graph| graph["externals"]["203.0.113.10:443"].is_object().then_some(()))
+        .await
+        .unwrap();
+    let manifests = fixtures::dir().join("mesh").to_string_lossy().into_owned();
+    Line { _rig: rig, _controller: controller, api, manifests }
+}
+
+/// Exit code and answer.
+async fn ask(question: &[&str], of: &[&str]) -> (Option<i32>, Value) {
+    let output = ours::cli(&[question, of, &["-o", "json"]].concat()).await.unwrap();
+    let answer = serde_json::from_slice(&output.stdout);
+    let answer = answer.unwrap_or_else(|error| panic!("{question:?} {of:?}: {error}: {output:?}"));
+    (output.status.code(), answer)
+}
+
+/// The answer without what is measured.
+fn unmeasured(mut answer: Value) -> Value {
+    match &mut answer {
+        Value::Object(fields) => {
+            fields.retain(|name, _| !MEASURED.contains(&name.as_str()));
+            fields.values_mut().for_each(|value| *value = unmeasured(value.take()));
+        }
+        Value::Array(items) => {
+            let mut each: Vec<Value> = Vec::new();
+            for item in items.drain(..).map(unmeasured) {
+                if !each.contains(&item) {
+                    each.push(item);
+                }
+            }
+            *items = each;
+        }
+        _ => {}
+    }
+    answer
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mesh_and_its_manifests_get_the_same_answers_and_they_are_those_of_recorded_proxies() {
+    let line = start().await;
+    let address = line.api.address().to_string();
+    let (online, offline) = (["--api-addr", address.as_str()], ["-f", line.manifests.as_str()]);
+    for (from, to, request, code, decision) in RECORDED {
+        let question = [&["can", from, to], *request].concat();
+        let (answered, answer) = ask(&question, &online).await;
+        assert_eq!(
+            (answered, &answer["decision"]),
+            (Some(*code), &Value::from(*decision)),
+            "{question:?}: {answer:#}"
+        );
+        assert!(answer["freshness"]["topology"]["synced"].as_bool().unwrap(), "{answer:#}");
+        let (code, manifests) = ask(&question, &offline).await;
+        assert_eq!((answered, unmeasured(answer)), (code, unmeasured(manifests)), "{question:?}");
+    }
+    for question in QUESTIONS {
+        let (code, answer) = ask(question, &online).await;
+        let (same, manifests) = ask(question, &offline).await;
+        assert_eq!((code, unmeasured(answer)), (same, unmeasured(manifests)), "{question:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_resolve_prints_of_a_mesh_is_what_it_prints_of_its_manifests() {
+    let line = start().await;
+    let address = line.api.address().to_string();
+    let (_, online) = ask(&["resolve"], &["--api-addr", &address]).await;
+    let (_, offline) = ask(&["resolve"], &["-f", &line.manifests]).await;
+    let (online, offline) = (online.as_array().unwrap(), offline.as_array().unwrap());
+    assert!(online.len() > 20, "{} answers", online.len());
+    for answer in online {
+        assert!(offline.contains(answer), "{answer:#}");
+    }
+}
