@@ -383,7 +383,7 @@ impl Server {
     /// cannot read a route or because no route takes the request.
     pub(in crate::policy) fn admitting(&self, request: Option<&Request>) -> Option<Vec<&Authorization>> {
         let on_route = match (&self.protocol, request) {
-            (Protocol::Grpc { .. }, _) if is_closed(server) => return None,
+            (Protocol::Grpc { .. }, _) if is_closed(self) => return None,
             (Protocol::Opaque {} | Protocol::Tls {}, _) | (_, None) => None,
             (
                 Protocol::Detect { http_routes, .. }
