@@ -26,6 +26,7 @@ pub mod denial;
 pub mod flip;
 pub mod lint;
 pub mod objects;
+pub mod drift;
 mod pattern;
 mod policies;
 mod ports;

@@ -5,7 +5,7 @@ use super::pattern::Pattern;
 use crate::id::Text;
 use ipnet::IpNet;
 use serde::Serialize;
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 /// The answer for one port of one workload.
 #[derive(Debug, Clone, PartialEq)]
@@ -422,6 +422,16 @@ impl Authorization {
         match self.is_for_every_address() {
             true => Vec::new(),
             false => self.networks.iter().map(ToString::to_string).collect(),
+        }
+    }
+}
+
+impl fmt::Display for Metadata {
+    /// `default probe`, or `kind/name` with the kind as it is.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default { default } => write!(f, "default {default}"),
+            Self::Resource { kind, name, .. } => write!(f, "{kind}/{name}"),
         }
     }
 }
