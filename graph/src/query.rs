@@ -2,11 +2,12 @@
 //!
 //! [`resolve()`] turns what a person types into a node; [`Index`] makes the questions below cost what the answer
 //! weighs and not what the mesh weighs; [`edges`] lists, ranks and filters edges; [`walk`] follows them; [`Part`] is
-//! the piece of a graph that an answer carries.
+//! the piece of a graph that an answer carries; [`destination`] holds a graph against what proxies are told.
 
 use crate::id::{Destination, ExternalId, ServiceId, WorkloadId};
 use std::fmt;
 
+pub mod destination;
 pub mod edges;
 mod index;
 mod part;
