@@ -3,6 +3,7 @@
 use crate::{
     Api, Config,
     feed::redis::{FeedMetrics, RedisServer, RedisSubscription, SubscribeOptions},
+    linkerd::LinkerdArgs,
 };
 use anyhow::Context as _;
 use clap::{Parser, ValueEnum};
@@ -43,6 +44,10 @@ pub struct Args {
     /// Seconds that requests under way may take after SIGTERM
     #[arg(long, default_value_t = 5, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=300))]
     pub drain_seconds: u64,
+
+    /// Linkerd's own controllers
+    #[command(flatten)]
+    pub linkerd: LinkerdArgs,
 
     /// How log lines look
     #[arg(long, env = "LINKERD_MCP_LOG_FORMAT", value_enum, default_value_t = LogFormat::Plain)]
@@ -103,8 +108,12 @@ impl Args {
             listen,
             admin_listen,
             drain_seconds,
+            linkerd,
             log_format: _,
         } = self;
+        // A wrong address ends the start, not the first question.
+        linkerd.policy_controller()?;
+        linkerd.destination_controller()?;
         let mut server = RedisServer::new(redis_url);
         if let Some(file) = redis_ca_file {
             let pem = tokio::fs::read(&file).await;

@@ -11,10 +11,12 @@
 pub mod access;
 mod answer;
 pub mod args;
+mod chain;
 mod encode;
 pub mod feed;
 mod grpc;
 mod http;
+pub mod linkerd;
 pub mod metrics;
 pub mod replica;
 mod serve;

@@ -1,11 +1,14 @@
 //! The steps of reading: the snapshot, the log, and what is pushed.
 
 use super::{Fault, Known, Next, RedisSubscription, inbox::Arrival};
-use crate::graph::{
-    delta::{self, Misfit},
-    feed::{Event, Position, Snapshot},
-    model::Graph,
-    wire::{ENVELOPE_FIELD, envelope, frame, patch, snapshot},
+use crate::{
+    chain::chain,
+    graph::{
+        delta::{self, Misfit},
+        feed::{Event, Position, Snapshot},
+        model::Graph,
+        wire::{ENVELOPE_FIELD, envelope, frame, patch, snapshot},
+    },
 };
 use redis::{AsyncCommands, aio::MultiplexedConnection, streams::StreamRangeReply};
 use std::{sync::Arc, time::Duration};
@@ -398,14 +401,4 @@ fn position_of(id: &str) -> Option<Position> {
 /// Decodes off the threads that serve: a large mesh takes a fifth of a second.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Fault> {
     tokio::task::spawn_blocking(work).await.map_err(|_| Fault::Ending)
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
 }
