@@ -7,6 +7,7 @@
 //! ```text
 //! rig ── kubernetes: apiserver ─ etcd, crds, mesh (objects)
 //!    ├── redis
+//!    ├── linkerd (stand-ins for its controllers)
 //!    └── traffic: prometheus ─ exporter ─ fixtures (recorded proxies)
 //! ```
 
@@ -20,6 +21,7 @@ pub mod exporter;
 pub mod exposition;
 pub mod fixtures;
 pub mod golden;
+pub mod linkerd;
 pub mod mesh;
 pub mod ours;
 pub mod process;
