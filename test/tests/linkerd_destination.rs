@@ -247,7 +247,7 @@ async fn what_proxies_are_told_otherwise_is_found() {
             "proxies are told of 10.244.0.4:8080 (deployment/old), which the graph has not among the workloads behind \
              the Service",
             "proxies call 10.244.0.2:8080 in plaintext although shop/deployment/web is meshed: the port may be in its \
-             skip-inbound-ports, or another control plane injected it",
+             skip-inbound-ports, or the pod belongs to another control plane",
             "10.244.0.2:8080 has the weight 7, most others have 10000",
         ]
     );

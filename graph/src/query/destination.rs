@@ -1,11 +1,12 @@
 //! What a proxy is told about a Service held against what the graph says.
 //!
-//! The graph knows workloads and no addresses, so an endpoint is found in it by the labels that the destination
-//! controller puts on it for metrics. Weights are held against each other: the graph has none.
+//! An endpoint is found in the graph by its address; one whose address no pod is known to have, by the labels that the
+//! destination controller puts on it for metrics. Weights are held against each other: the graph has none.
 
 use crate::{
     id::{ServiceId, Text, WorkloadId},
-    model::{Graph, Meshed, Workload},
+    model::{Graph, Meshed, Template, Workload},
+    policy::Ports,
 };
 use serde::Serialize;
 use std::{
@@ -117,8 +118,15 @@ pub enum Mismatch {
         #[serde(skip_serializing_if = "Option::is_none")]
         graph: Option<Text>,
     },
-    /// All pods of the workload are meshed, and yet proxies are told no identity: they call it in plaintext.
+    /// The endpoint has a proxy, and yet proxies are told no identity: they call it in plaintext.
     NoIdentity {
+        /// The endpoint's address.
+        address: SocketAddr,
+        /// The workload.
+        workload: WorkloadId,
+    },
+    /// The port is in the pod's skip-inbound-ports: proxies call it in plaintext. Both sides agree on it.
+    Skipped {
         /// The endpoint's address.
         address: SocketAddr,
         /// The workload.
@@ -155,10 +163,10 @@ pub fn mismatches(graph: &Graph, service: &ServiceId, told: &Told) -> Vec<Mismat
     let mut found = Vec::new();
     let mut seen = BTreeSet::new();
     for (address, endpoint) in &told.endpoints {
-        match behind.iter().find(|(id, _)| endpoint.is_of(id)) {
-            Some((id, workload)) => {
-                seen.insert(*id);
-                found.extend(between(*address, endpoint, id, workload));
+        match behind.iter().find_map(|(id, workload)| found_in(*address, endpoint, id, workload)) {
+            Some(runs) => {
+                seen.insert(runs.id);
+                found.extend(between(*address, endpoint, &runs));
             }
             // Mirrored Services lead to gateways, which run in no workload here.
             None if node.mirror_of.is_some() => {}
@@ -180,21 +188,52 @@ pub fn mismatches(graph: &Graph, service: &ServiceId, told: &Told) -> Vec<Mismat
     found
 }
 
-fn between(
+/// What runs an endpoint.
+struct Runs<'a> {
+    id: &'a WorkloadId,
+    workload: &'a Workload,
+    /// What is known of the very pod; none when only its labels say whose it is.
+    template: Option<&'a Template>,
+}
+
+/// By address; by labels as long as the graph does not know the addresses of all pods of the workload.
+fn found_in<'a>(
     address: SocketAddr,
     endpoint: &Endpoint,
-    id: &WorkloadId,
-    workload: &Workload,
-) -> Option<Mismatch> {
-    let id = id.clone();
+    id: &'a WorkloadId,
+    workload: &'a Workload,
+) -> Option<Runs<'a>> {
+    let has = |template: &&Template| template.addresses.contains(&address.ip());
+    let template = workload.templates.iter().find(has);
+    let all_known = !workload.templates.is_empty()
+        && workload.templates.iter().all(|template| {
+            u32::try_from(template.addresses.len()).is_ok_and(|known| known >= template.count)
+        });
+    let runs = template.is_some() || (!all_known && endpoint.is_of(id));
+    runs.then_some(Runs { id, workload, template })
+}
+
+fn between(address: SocketAddr, endpoint: &Endpoint, runs: &Runs<'_>) -> Option<Mismatch> {
+    let Runs { id, workload, template } = runs;
+    let id = (*id).clone();
+    let (proxy, unmeshed) = match template {
+        Some(template) => (template.has_proxy(), !template.has_proxy()),
+        None => (workload.meshed == Meshed::All, workload.meshed == Meshed::None),
+    };
     match (&endpoint.identity, &workload.identity) {
-        (Some(told), Some(graph)) if told == graph => None,
-        // Without the trust domain the graph has no identities at all.
-        (Some(_), None) if workload.meshed != Meshed::None => None,
-        (Some(told), graph) => {
-            Some(Mismatch::Identity { address, workload: id, told: told.clone(), graph: graph.clone() })
+        (Some(told), _) if unmeshed => {
+            Some(Mismatch::Identity { address, workload: id, told: told.clone(), graph: None })
         }
-        (None, _) if workload.meshed == Meshed::All => Some(Mismatch::NoIdentity { address, workload: id }),
+        // Without the trust domain the graph has no identities at all.
+        (Some(_), None) => None,
+        (Some(told), Some(graph)) if told == graph => None,
+        (Some(told), Some(graph)) => {
+            Some(Mismatch::Identity { address, workload: id, told: told.clone(), graph: Some(graph.clone()) })
+        }
+        (None, _) if template.is_some_and(|template| template.skips(address.port())) => {
+            Some(Mismatch::Skipped { address, workload: id })
+        }
+        (None, _) if proxy => Some(Mismatch::NoIdentity { address, workload: id }),
         (None, _) => Some(Mismatch::Unmeshed { address, workload: id }),
     }
 }
@@ -210,6 +249,22 @@ fn weights(told: &Told) -> impl Iterator<Item = Mismatch> + '_ {
         let usual = usual.filter(|usual| *usual != endpoint.weight)?;
         Some(Mismatch::Weight { address: *address, weight: endpoint.weight, usual })
     })
+}
+
+// === impl Template ===
+
+impl Template {
+    /// True when calls to it go through a proxy. Of ExternalWorkloads all do.
+    fn has_proxy(&self) -> bool {
+        (self.proxy && !self.host_network) || self.external
+    }
+
+    /// True when calls to the port go past the proxy.
+    fn skips(&self, port: u16) -> bool {
+        let ports = self.annotations.get("config.linkerd.io/skip-inbound-ports");
+        let ports = ports.and_then(|ports| ports.parse::<Ports>().ok());
+        self.has_proxy() && ports.is_some_and(|ports| ports.contains(port))
+    }
 }
 
 // === impl Endpoint ===
@@ -271,12 +326,19 @@ impl fmt::Display for Mismatch {
                 "proxies demand the identity {told} of {address}, but {workload} has the identity {graph}"
             ),
             Self::Identity { address, workload, told, graph: None } => {
-                write!(f, "proxies demand the identity {told} of {address}, but {workload} is not meshed")
+                write!(
+                    f,
+                    "proxies demand the identity {told} of {address}, but {workload} is not meshed there"
+                )
             }
             Self::NoIdentity { address, workload } => write!(
                 f,
                 "proxies call {address} in plaintext although {workload} is meshed: the port may be in its \
-                 skip-inbound-ports, or another control plane injected it"
+                 skip-inbound-ports, or the pod belongs to another control plane"
+            ),
+            Self::Skipped { address, workload } => write!(
+                f,
+                "proxies call {address} in plaintext: the port is in the skip-inbound-ports of {workload}"
             ),
             Self::Unmeshed { address, workload } => {
                 write!(f, "proxies call {address} in plaintext: {workload} has pods without a proxy")

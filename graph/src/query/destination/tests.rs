@@ -117,7 +117,7 @@ fn another_identity_than_the_graph_has_is_named() {
     let unmeshed = mk_graph(&[("deployment", "web", mk_workload(Meshed::None, None))]);
     assert_eq!(
         said(&unmeshed, &told),
-        ["proxies demand the identity other of 10.244.0.1:8080, but shop/deployment/web is not meshed"]
+        ["proxies demand the identity other of 10.244.0.1:8080, but shop/deployment/web is not meshed there"]
     );
     let unknown_trust_domain = mk_graph(&[("deployment", "web", mk_workload(Meshed::All, None))]);
     assert_eq!(said(&unknown_trust_domain, &told), Vec::<String>::new());
@@ -130,7 +130,7 @@ fn plaintext_to_a_meshed_workload_is_told_from_plaintext_to_one_that_is_not() {
         said(&meshed(), &told),
         [
             "proxies call 10.244.0.1:8080 in plaintext although shop/deployment/web is meshed: the port may be in its \
-             skip-inbound-ports, or another control plane injected it"
+             skip-inbound-ports, or the pod belongs to another control plane"
         ]
     );
     for meshed in [Meshed::None, Meshed::Some] {
@@ -140,6 +140,71 @@ fn plaintext_to_a_meshed_workload_is_told_from_plaintext_to_one_that_is_not() {
             ["proxies call 10.244.0.1:8080 in plaintext: shop/deployment/web has pods without a proxy"]
         );
     }
+}
+
+/// A workload of which the graph knows every pod: `10.244.0.1` with a proxy, `10.244.0.2` without.
+fn mk_known() -> Graph {
+    let skipping = [("config.linkerd.io/skip-inbound-ports".into(), "9000-9100".into())];
+    let template = |last: u8, proxy| Template {
+        addresses: vec![[10, 244, 0, last].into()],
+        count: 1,
+        proxy,
+        annotations: Arc::new(skipping.clone().into()),
+        ..Template::default()
+    };
+    let workload = Workload {
+        templates: vec![template(1, true), template(2, false)],
+        ..mk_workload(Meshed::Some, Some(WEB))
+    };
+    mk_graph(&[("deployment", "web", workload)])
+}
+
+#[test]
+fn a_pod_whose_address_the_graph_knows_is_judged_by_itself() {
+    let plaintext = mk_endpoint(("deployment", "web"), None);
+    assert_eq!(
+        said(&mk_known(), &mk_told(vec![plaintext, deployment()])),
+        [
+            format!(
+                "proxies demand the identity {WEB} of 10.244.0.2:8080, but shop/deployment/web is not meshed there"
+            ),
+            "proxies call 10.244.0.1:8080 in plaintext although shop/deployment/web is meshed: the port may be in its \
+             skip-inbound-ports, or the pod belongs to another control plane"
+                .to_owned(),
+        ]
+    );
+    let unlabelled = Endpoint { labels: BTreeMap::new(), ..deployment() };
+    let agreed = mk_told(vec![unlabelled, mk_endpoint(("deployment", "web"), None)]);
+    assert_eq!(
+        said(&mk_known(), &agreed),
+        ["proxies call 10.244.0.2:8080 in plaintext: shop/deployment/web has pods without a proxy"]
+    );
+}
+
+#[test]
+fn a_port_that_goes_past_the_proxy_is_named_as_such() {
+    let skipped = mk_endpoint(("deployment", "web"), None);
+    let told = Told {
+        exists: true,
+        complete: true,
+        endpoints: [("10.244.0.1:9050".parse().unwrap(), skipped)].into(),
+    };
+    assert_eq!(
+        said(&mk_known(), &told),
+        [
+            "proxies call 10.244.0.1:9050 in plaintext: the port is in the skip-inbound-ports of shop/deployment/web"
+        ]
+    );
+}
+
+#[test]
+fn the_address_of_a_pod_that_is_gone_is_not_taken_for_the_workload_it_was_of() {
+    let gone = mk_told(vec![deployment(), mk_endpoint(("deployment", "web"), None), deployment()]);
+    assert_eq!(
+        said(&mk_known(), &gone)[0],
+        "proxies are told of 10.244.0.3:8080 (deployment/web), which the graph has not among the workloads behind the \
+         Service"
+    );
 }
 
 #[test]
