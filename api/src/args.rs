@@ -3,7 +3,10 @@
 use crate::{
     Api, Config,
     feed::redis::{FeedMetrics, RedisServer, RedisSubscription, SubscribeOptions},
-    linkerd::LinkerdArgs,
+    linkerd::{
+        LinkerdArgs,
+        sample::{self, SampleMetrics},
+    },
 };
 use anyhow::Context as _;
 use clap::{Parser, ValueEnum};
@@ -112,7 +115,7 @@ impl Args {
             log_format: _,
         } = self;
         // A wrong address ends the start, not the first question.
-        linkerd.policy_controller()?;
+        let policy_controller = linkerd.policy_controller()?;
         linkerd.destination_controller()?;
         let mut server = RedisServer::new(redis_url);
         if let Some(file) = redis_ca_file {
@@ -139,6 +142,15 @@ impl Args {
                 _ = tokio::signal::ctrl_c() => tracing::info!("got Ctrl-C"),
             }
         };
+        let samples = SampleMetrics::register(registry.sub_registry_with_prefix("mcp_linkerd"));
+        if let Some(pace) = linkerd.pace() {
+            tracing::info!(
+                address = policy_controller.address(),
+                "comparing with Linkerd's policy controller"
+            );
+            // Ends with the runtime: there is nothing to finish.
+            tokio::spawn(sample::run(api.replica().clone(), policy_controller, pace, samples));
+        }
         api.serve(subscription, Arc::new(registry), shutdown).await?;
         Ok(())
     }

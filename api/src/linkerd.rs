@@ -4,7 +4,7 @@
 //! ```text
 //! InboundServerPolicies.GetPort ─► policy ──────► graph::policy::Answer ──► graph::policy::drift
 //! Destination.Get ───────────────► destination ─► graph::query::Told ─────► graph::query::destination
-//!                                  sample: a few ports a minute, in the background
+//!                                  sample: a few ports a minute, in the background, against ours (the replica's)
 //! ```
 //!
 //! Every question is bounded in time, in bytes, and in how many are asked at once. Nothing here is asked for the whole
@@ -12,6 +12,7 @@
 
 pub mod ask;
 pub mod destination;
+mod ours;
 pub mod policy;
 mod read;
 pub mod sample;
@@ -38,6 +39,16 @@ pub struct LinkerdArgs {
     #[arg(long, env = "LINKERD_MCP_POLICY_ADDR", value_name = "HOST:PORT")]
     pub policy_addr: Option<String>,
 
+    /// Ports a minute whose policy is compared with that of Linkerd's policy controller; 0 for none
+    #[arg(
+        long,
+        env = "LINKERD_MCP_POLICY_SAMPLES",
+        default_value_t = 4,
+        value_name = "PORTS",
+        value_parser = clap::value_parser!(u16).range(0..=60)
+    )]
+    pub policy_samples: u16,
+
     /// Linkerd's destination controller; port 8086 of the Service linkerd-dst unless said otherwise
     #[arg(long, env = "LINKERD_MCP_DESTINATION_ADDR", value_name = "HOST:PORT")]
     pub destination_addr: Option<String>,
@@ -63,6 +74,12 @@ impl LinkerdArgs {
     /// When the address is none.
     pub fn policy_controller(&self) -> Result<PolicyController, AskError> {
         PolicyController::new(&self.policy_address(), Limits::default())
+    }
+
+    /// How the background compares; none when it does not.
+    pub fn pace(&self) -> Option<sample::Pace> {
+        let ports = usize::from(self.policy_samples);
+        (ports > 0).then(|| sample::Pace { ports, ..sample::Pace::default() })
     }
 
     /// A client of the destination controller; it connects when it is first asked. Needs a running tokio.
@@ -93,6 +110,16 @@ mod tests {
     fn addresses(arguments: &[&str]) -> (String, String) {
         let program = Program::parse_from(std::iter::once(&"program").chain(arguments));
         (program.linkerd.policy_address(), program.linkerd.destination_address())
+    }
+
+    #[test]
+    fn nothing_is_compared_in_the_background_when_nobody_wants_it() {
+        let ports = |arguments: &[&str]| {
+            let program = Program::parse_from(std::iter::once(&"program").chain(arguments));
+            program.linkerd.pace().map(|pace| pace.ports)
+        };
+        assert_eq!(ports(&[]), Some(4));
+        assert_eq!(ports(&["--policy-samples", "0"]), None);
     }
 
     #[test]

@@ -21,14 +21,14 @@ use rand::Rng as _;
 use std::{future::Future, sync::Arc, time::Duration};
 use tokio::time::sleep;
 
-/// What is written, as this process knows it.
+/// What is written, as this process knows it. [`Replica`](crate::replica::Replica), and what tests put in its place.
 pub trait Ours: Send + Sync {
     /// At most `count` ports of workloads in the mesh with the server that the objects lead to; others each time. None
     /// while the policies are not known completely: what is missing here would look like drift.
-    fn sample(&self, count: usize) -> Vec<(WorkloadKey, u16, Server)>;
+    fn sample(&self, count: usize) -> impl Future<Output = Vec<(WorkloadKey, u16, Server)>> + Send;
 
-    /// The answer for one port as of now; none while the policies are not known completely.
-    fn resolve(&self, workload: &WorkloadKey, port: u16) -> Option<Answer>;
+    /// The answer for one port as of now; none while the policies are not known completely, or the workload is not.
+    fn resolve(&self, workload: &WorkloadKey, port: u16) -> impl Future<Output = Option<Answer>> + Send;
 }
 
 /// What is enforced. [`PolicyController`], and what tests put in its place.
@@ -91,11 +91,14 @@ struct Drifted {
 /// Why a port was not compared.
 #[derive(Debug, thiserror::Error)]
 pub enum CompareError {
-    /// Our own side is not complete.
+    /// Our own side is not known.
     #[error(
-        "the policies of the cluster are not known completely yet; ask again when the topology is synced"
+        "what is written for {workload} is not known here: the topology is not synced yet, or there is no such pod"
     )]
-    NotSynced,
+    NotKnown {
+        /// `namespace/name`.
+        workload: String,
+    },
     /// The controller gave no answer.
     #[error(transparent)]
     Ask(#[from] AskError),
@@ -181,7 +184,10 @@ pub async fn compare(
 ) -> Result<Drift, CompareError> {
     let answer = enforced.answer(workload, port).await?;
     // Ours is resolved after theirs has come, so that it is not the older one by the time of a question.
-    let written = ours.resolve(workload, port).ok_or(CompareError::NotSynced)?;
+    let written = ours
+        .resolve(workload, port)
+        .await
+        .ok_or_else(|| CompareError::NotKnown { workload: workload.key().to_string() })?;
     Ok(Drift::between(&written, &answer))
 }
 
@@ -217,7 +223,7 @@ async fn round(
     metrics: &SampleMetrics,
 ) -> Result<(), AskError> {
     let mut differing = Vec::new();
-    for (workload, port, server) in ours.sample(pace.ports).into_iter().take(pace.ports) {
+    for (workload, port, server) in ours.sample(pace.ports).await.into_iter().take(pace.ports) {
         match ask(enforced, &workload, port, metrics).await? {
             Some(answer) if differences(&Answer::Ok(server), &answer).is_empty() => {
                 metrics.count(Outcome::equal, None);
@@ -232,7 +238,7 @@ async fn round(
     sleep(pace.second_look).await;
     for (workload, port) in differing {
         let Some(answer) = ask(enforced, &workload, port, metrics).await? else { continue };
-        let Some(written) = ours.resolve(&workload, port) else { continue };
+        let Some(written) = ours.resolve(&workload, port).await else { continue };
         let drift = Drift::between(&written, &answer);
         if drift.is_none() {
             metrics.count(Outcome::settled, None);

@@ -34,11 +34,11 @@ struct Written {
 
 impl Ours for Written {
     /// More than it was asked for: the loop must not rely on it.
-    fn sample(&self, _: usize) -> Vec<(WorkloadKey, u16, Server)> {
+    async fn sample(&self, _: usize) -> Vec<(WorkloadKey, u16, Server)> {
         self.pods.iter().map(|pod| (mk_workload(pod), 8080, mk_server(self.first))).collect()
     }
 
-    fn resolve(&self, _: &WorkloadKey, _: u16) -> Option<Answer> {
+    async fn resolve(&self, _: &WorkloadKey, _: u16) -> Option<Answer> {
         self.second.map(|name| Answer::Ok(mk_server(name)))
     }
 }
@@ -182,7 +182,7 @@ async fn on_demand_a_difference_is_shown_at_once_and_missing_policies_are_no_dri
     );
     let error =
         compare(&Written { second: None, ..written }, &stub, &mk_workload("a"), 8080).await.unwrap_err();
-    assert!(matches!(error, CompareError::NotSynced), "{error}");
+    assert!(matches!(error, CompareError::NotKnown { .. }), "{error}");
 }
 
 #[tokio::test(start_paused = true)]
