@@ -4,27 +4,42 @@
 #![expect(clippy::unwrap_used, reason = "a failing helper fails the test")]
 
 use flate2::read::GzDecoder;
-use linkerd_mcp_api::linkerd::{AskError, Limits, PolicyController};
+use linkerd_mcp_api::{
+    feed::memory::memory_feed,
+    linkerd::{
+        AskError, Limits, PolicyController,
+        sample::{self, CompareError, Ours as _},
+    },
+    metrics::ApiMetrics,
+    replica::{Replica, RingLimits},
+};
 use linkerd_mcp_controller::watch::fact_from_value;
 use linkerd_mcp_graph::{
+    assemble::Cluster,
     fact::{Change, Key},
     facts::{Facts, Touched},
+    feed::Publisher as _,
+    index::assemble_all,
     kind::{KINDS, Kind},
     policy::{Answer, Policies, PolicyCluster, WorkloadKey, drift::Drift},
+    status::{TopologyStatus, WatchState},
 };
 use linkerd_mcp_test::linkerd::{PolicyStub, Reply, message};
 use linkerd2_proxy_api::inbound;
+use prometheus_client::registry::Registry;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, BTreeSet},
     error::Error as _,
     io::{BufRead, BufReader},
+    sync::Arc,
     time::Duration,
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpListener,
+    task::JoinHandle,
 };
 use tonic::Status;
 
@@ -144,6 +159,62 @@ async fn every_recorded_answer_comes_over_the_wire_as_it_was_recorded_and_none_d
     println!("compared {compared:?}");
     assert_eq!(compared.values().sum::<u32>(), 3_698);
     assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong[..wrong.len().min(10)].join("\n"));
+}
+
+/// A replica that was fed what the controller makes of the objects.
+async fn replica(case: &Case) -> (Replica, JoinHandle<()>) {
+    let settings = Arc::new(case.cluster.clone());
+    let cluster = Cluster { policy: Some(settings), ..Cluster::default() };
+    let mut graph = assemble_all(facts(&case.objects), &cluster);
+    graph.status = Arc::new(TopologyStatus { kinds: [(Kind::Pod, WatchState::Synced)].into() });
+    let (mut publisher, feed) = memory_feed(1);
+    publisher.snapshot(1, Arc::new(graph), Arc::default()).await.unwrap();
+    let replica = Replica::new(RingLimits::default(), ApiMetrics::register(&mut Registry::default()));
+    let (follower, mut ticks) = (replica.clone(), replica.ticks());
+    let following = tokio::spawn(async move {
+        follower.follow(feed.subscribe()).await;
+        drop(publisher);
+    });
+    ticks.wait_for(|tick| tick.revision > 0).await.unwrap();
+    (replica, following)
+}
+
+/// The whole way: objects, graph, feed and replica on one side, gRPC on the other. Pods that share a template with
+/// another one are not known by name and are left out.
+#[tokio::test]
+async fn what_a_replica_resolves_does_not_drift_from_what_the_controller_answered() {
+    let stub = PolicyStub::start().unwrap();
+    let client = controller(&stub.address());
+    let (mut compared, mut unknown, mut drifting) = (0, 0, Vec::new());
+    for case in cases() {
+        stub.know(case.answers.iter().map(|answer| ((answer.token(), answer.port), answer.reply())));
+        let (replica, following) = replica(&case).await;
+        for recorded in case.answers.iter().filter(|recorded| recorded.status != "invalid_argument") {
+            let port = u16::try_from(recorded.port).unwrap();
+            match sample::compare(&replica, &client, &recorded.workload(), port).await {
+                Ok(drift) if drift.is_none() => compared += 1,
+                Ok(drift) => drifting.push(format!("{} port {port}: {:?}", case.name, drift.differences)),
+                Err(CompareError::NotKnown { .. }) => unknown += 1,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        for (workload, port, server) in replica.sample(100).await {
+            let known = case
+                .answers
+                .iter()
+                .find(|recorded| recorded.workload() == workload && recorded.port == u32::from(port));
+            assert_eq!(
+                known.and_then(|recorded| recorded.server.clone()),
+                Some(json!(server)),
+                "{}",
+                case.name
+            );
+        }
+        following.abort();
+    }
+    println!("{compared} compared, {unknown} of pods not known by name");
+    assert!(drifting.is_empty(), "{} drift:\n{}", drifting.len(), drifting.join("\n"));
+    assert!(compared > 3_000, "only {compared} compared, {unknown} unknown");
 }
 
 /// Every place in the recordings where something can stand, by path without indexes, with the first answer that has it.
