@@ -15,22 +15,37 @@ use crate::{
 };
 use prometheus_client::registry::Registry;
 use serde_json::json;
-use std::{collections::BTreeSet, convert::Infallible};
+use std::collections::BTreeSet;
+use tokio::sync::oneshot;
 
-/// Gives one snapshot and then nothing any more.
-struct Once(Option<Snapshot>);
+/// Gives one snapshot, breaks when it is told to, and gives nothing any more.
+struct Once {
+    snapshot: Option<Snapshot>,
+    breaks: Option<oneshot::Receiver<()>>,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("broken by the test")]
+struct Broken;
 
 impl Subscription for Once {
-    type Error = Infallible;
+    type Error = Broken;
 
-    async fn next(&mut self) -> Result<Event, Infallible> {
-        match self.0.take() {
-            Some(snapshot) => Ok(Event::Snapshot(snapshot)),
-            None => std::future::pending().await,
+    async fn next(&mut self) -> Result<Event, Broken> {
+        match (self.snapshot.take(), self.breaks.take()) {
+            (Some(snapshot), breaks) => {
+                self.breaks = breaks;
+                Ok(Event::Snapshot(snapshot))
+            }
+            (None, Some(breaks)) => {
+                let _ = breaks.await;
+                Err(Broken)
+            }
+            (None, None) => std::future::pending().await,
         }
     }
 
-    async fn resync(&mut self) -> Result<(), Infallible> {
+    async fn resync(&mut self) -> Result<(), Broken> {
         Ok(())
     }
 }
@@ -71,16 +86,18 @@ fn mk_graph() -> Graph {
     graph
 }
 
-/// A replica that has this graph, and the task that keeps it connected.
-async fn fed(graph: Graph) -> (Replica, tokio::task::JoinHandle<()>) {
+/// A replica that has this graph, and what breaks its feed.
+async fn fed(graph: Graph) -> (Replica, oneshot::Sender<()>) {
     let replica = Replica::new(RingLimits::default(), ApiMetrics::register(&mut Registry::default()));
     let position = Position { epoch: 1, seq: 1 };
     let snapshot = Snapshot { position, as_of_ms: 1, graph: Arc::new(graph), metrics: Arc::default() };
     let mut ticks = replica.ticks();
     let follower = replica.clone();
-    let task = tokio::spawn(async move { follower.follow(Once(Some(snapshot))).await });
+    let (breaker, breaks) = oneshot::channel();
+    let feed = Once { snapshot: Some(snapshot), breaks: Some(breaks) };
+    tokio::spawn(async move { follower.follow(feed).await });
     ticks.wait_for(|tick| tick.revision > 0).await.unwrap();
-    (replica, task)
+    (replica, breaker)
 }
 
 fn pod(name: &str) -> WorkloadKey {
@@ -89,7 +106,7 @@ fn pod(name: &str) -> WorkloadKey {
 
 #[tokio::test]
 async fn ports_of_what_is_in_the_mesh_are_sampled_with_the_server_that_decides() {
-    let (replica, _task) = fed(mk_graph()).await;
+    let (replica, _feed) = fed(mk_graph()).await;
     let sampled = replica.sample(10).await;
     let vm = WorkloadKey::ExternalWorkload(Key::new("shop", "vm"));
     let all: BTreeSet<_> = sampled.iter().map(|(workload, _, _)| workload.clone()).collect();
@@ -108,7 +125,7 @@ async fn ports_of_what_is_in_the_mesh_are_sampled_with_the_server_that_decides()
 
 #[tokio::test]
 async fn one_port_is_resolved_as_of_now_and_nothing_is_said_of_pods_that_are_not_known_by_name() {
-    let (replica, _task) = fed(mk_graph()).await;
+    let (replica, _feed) = fed(mk_graph()).await;
     let server = replica.resolve(&pod("web-1"), 8080).await.unwrap();
     assert_eq!(server.server().map(|server| &*server.labels.name), Some("web"));
     assert_eq!(replica.resolve(&pod("old-1"), 8080).await, Some(Answer::NotFound));
@@ -123,10 +140,24 @@ async fn a_graph_that_may_lack_policies_is_held_against_nothing() {
     failing.status = Arc::new(TopologyStatus { kinds: [(Kind::Server, state)].into() });
     let settings_unknown = Graph { cluster: None, ..mk_graph() };
     for graph in [failing, settings_unknown] {
-        let (replica, _task) = fed(graph).await;
+        let (replica, _feed) = fed(graph).await;
         assert_eq!(replica.sample(10).await, []);
         assert_eq!(replica.resolve(&pod("web-1"), 8080).await, None);
     }
     let unfed = Replica::new(RingLimits::default(), ApiMetrics::register(&mut Registry::default()));
     assert_eq!(unfed.sample(10).await, []);
+}
+
+#[tokio::test]
+async fn a_replica_that_lost_its_feed_is_held_against_nothing() {
+    let (replica, feed) = fed(mk_graph()).await;
+    assert_eq!(replica.sample(1).await.len(), 1);
+    feed.send(()).unwrap();
+    let lost = async {
+        while !replica.sample(1).await.is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(10), lost).await.unwrap();
+    assert_eq!(replica.resolve(&pod("web-1"), 8080).await, None);
 }
