@@ -4,26 +4,32 @@
 
 use linkerd_mcp_graph::{
     fact::Key,
+    id::ServiceId,
     model::Graph,
     policy::{
-        Decision, Request,
-        answer::Answer,
+        Request,
         ask::{
-            Access, CallRow, Callee, Caller, Grant, Listed, Mesh, PortAccess, RouteAccess, Unanswerable,
-            check, list_from, list_namespace, list_to,
+            Access, Callee, Caller, Listed, Mesh, Unanswerable, check, list_from, list_namespace, list_to,
         },
-        verdict::Origin,
+        denial::denials,
+        flip::{Flip, flips},
+        lint::lint,
     },
     query::{self, Node, ResolveError, check_namespace},
 };
 use linkerd_mcp_proto::v1;
 use std::net::IpAddr;
 
+mod message;
+
 /// The rows of an answer when the question does not say how many.
 const DEFAULT_LIMIT: usize = 1_000;
 
 /// The most rows of an answer.
 const MAX_LIMIT: usize = 100_000;
+
+/// The most decisions of an answer for which changes are tried: each takes milliseconds in a large mesh.
+const MAX_TRIED: usize = 16;
 
 /// A port of which nothing is said anywhere: it stands for all others.
 const ANY_OTHER: u32 = 9_999;
@@ -53,9 +59,30 @@ pub enum Error {
         "a request needs method and path, for example GET and /; a gRPC call is POST and /package.Service/Method"
     )]
     Request,
+    /// A name of something else where a Service is meant.
+    #[error("`{0}` is no Service: proxies are told of endpoints by Service")]
+    NoService(String),
+    /// A Service with several ports, and none is named.
+    #[error("Service {service} has {}: name one, as in `{service}:80`", ports_of(ports))]
+    WhichPort {
+        /// The Service.
+        service: ServiceId,
+        /// What there is.
+        ports: Vec<u16>,
+    },
     /// Nothing says what to list.
     #[error("name what to list: `to` (who may call it), `from` (what it may call), or `namespace`")]
     NothingAsked,
+}
+
+fn ports_of(ports: &[u16]) -> String {
+    match ports {
+        [] => "no ports".to_owned(),
+        ports => {
+            let ports: Vec<String> = ports.iter().map(ToString::to_string).collect();
+            format!("the ports {}", ports.join(", "))
+        }
+    }
 }
 
 impl From<ResolveError> for Error {
@@ -99,13 +126,17 @@ pub fn check_access(
         text => Some(text.parse::<IpAddr>().map_err(|_| Error::Address(text.to_owned()))?),
     };
     let checked = check(mesh, &caller, &callee, request.as_ref(), address)?;
+    let access = |(at, it): (usize, &Access<'_>)| {
+        let flips = if at < MAX_TRIED { flips(mesh, it, request.as_ref()) } else { Vec::<Flip>::new() };
+        message::access(it, caller.to_string(), &flips)
+    };
     Ok(v1::CheckAccessResponse {
         freshness: None,
         from: caller.to_string(),
         to: callee.to_string(),
-        decision: decision(checked.decision()).into(),
+        decision: message::decision(checked.decision()).into(),
         mixed: checked.is_mixed(),
-        accesses: checked.accesses.iter().map(|it| access(mesh, &caller, it, request.as_ref())).collect(),
+        accesses: checked.accesses.iter().enumerate().map(access).collect(),
         notes: checked.notes,
     })
 }
@@ -137,10 +168,62 @@ pub fn list_access(mesh: &Mesh<'_>, asked: &v1::ListAccessRequest) -> Result<v1:
     let Listed { ports, calls, truncated, notes } = listed;
     Ok(v1::ListAccessResponse {
         freshness: None,
-        ports: ports.iter().map(port_access).collect(),
-        calls: calls.iter().map(call).collect(),
+        ports: ports.iter().map(message::port_access).collect(),
+        calls: calls.iter().map(message::call).collect(),
         truncated,
         notes,
+    })
+}
+
+/// What is denied now, why, and what would let it in.
+///
+/// # Errors
+///
+/// When the question names nothing.
+pub fn explain_denials(
+    mesh: &Mesh<'_>,
+    asked: &v1::ExplainDenialsRequest,
+) -> Result<v1::ExplainDenialsResponse, Error> {
+    let namespace = namespace(mesh.graph, &asked.namespace)?;
+    let from = match asked.from.as_str() {
+        "" => None,
+        from => Some(Caller::resolve(mesh.graph, from, namespace)?),
+    };
+    let to = match asked.to.as_str() {
+        "" => None,
+        to => Some(Callee::resolve(mesh.graph, to, None, namespace)?),
+    };
+    // With a name the namespace says where the name is, not what to leave.
+    let only = namespace.filter(|_| from.is_none() && to.is_none());
+    let found = denials(mesh, from.as_ref(), to.as_ref(), only);
+    let notes = if mesh.metrics.ids.is_empty() {
+        vec!["No numbers are known, so what is denied cannot be seen.".to_owned()]
+    } else {
+        Vec::new()
+    };
+    let denials = found.iter().map(message::denial).collect();
+    Ok(v1::ExplainDenialsResponse { freshness: None, denials, notes })
+}
+
+/// What is likely not meant about the policies of a mesh, or of one namespace of it. What is enforced is not asked
+/// here.
+///
+/// # Errors
+///
+/// When there is no such namespace.
+pub fn lint_policies(
+    mesh: &Mesh<'_>,
+    asked: &v1::LintPoliciesRequest,
+) -> Result<v1::LintPoliciesResponse, Error> {
+    let namespace = namespace(mesh.graph, &asked.namespace)?;
+    let objects =
+        mesh.graph.policies.keys().filter(|id| namespace.is_none_or(|namespace| id.namespace() == namespace));
+    Ok(v1::LintPoliciesResponse {
+        freshness: None,
+        objects: u32::try_from(objects.count()).unwrap_or(u32::MAX),
+        findings: lint(mesh, namespace).iter().map(message::finding).collect(),
+        compared: 0,
+        notes: Vec::new(),
     })
 }
 
@@ -184,24 +267,11 @@ pub fn resolve_policy(
             };
             ports.extend(asked_for.into_iter().map(|port| {
                 let answer = mesh.policies.answer_of(target, port);
-                resolved(&id.to_string(), &template.first, port, known.contains(&port), &answer)
+                message::resolved(&id.to_string(), &template.first, port, known.contains(&port), &answer)
             }));
         }
     }
     Ok(v1::ResolvePolicyResponse { freshness: None, ports })
-}
-
-fn resolved(workload: &str, pod: &str, port: u32, known: bool, answer: &Answer) -> v1::ResolvedPort {
-    let server_json =
-        answer.server().map(|server| serde_json::to_string(server).expect("answers have text keys"));
-    v1::ResolvedPort {
-        workload: workload.to_owned(),
-        pod: pod.to_owned(),
-        port,
-        known,
-        status: answer.status().to_owned(),
-        server_json: server_json.unwrap_or_default(),
-    }
 }
 
 // === from messages ===
@@ -220,7 +290,7 @@ fn required(field: &'static str, text: &str, hint: &'static str) -> Result<(), E
     if text.is_empty() { Err(Error::Missing { field, hint }) } else { Ok(()) }
 }
 
-fn port(number: u32) -> Result<Option<u16>, Error> {
+pub(crate) fn port(number: u32) -> Result<Option<u16>, Error> {
     match number {
         0 => Ok(None),
         number => u16::try_from(number).map(Some).map_err(|_| Error::Port(number)),
@@ -242,111 +312,5 @@ fn request(asked: &v1::CheckAccessRequest) -> Result<Option<Request>, Error> {
                 .map(|header| (header.name.as_str().into(), header.value.as_str().into()))
                 .collect(),
         })),
-    }
-}
-
-// === to messages ===
-
-pub(crate) fn access(
-    mesh: &Mesh<'_>,
-    caller: &Caller,
-    access: &Access<'_>,
-    request: Option<&Request>,
-) -> v1::Access {
-    let _ = (mesh, request);
-    let endpoint = access.endpoint;
-    v1::Access {
-        workload: access.workload().map(ToString::to_string).unwrap_or_default(),
-        port: endpoint.map_or(0, |endpoint| u32::from(endpoint.port)),
-        pod: endpoint.map(|endpoint| endpoint.template.first.to_string()).unwrap_or_default(),
-        pods: endpoint.map_or(0, |endpoint| endpoint.template.count),
-        client: caller.to_string(),
-        client_identity: access.identity().map(ToString::to_string).unwrap_or_default(),
-        client_address: access.client.address.map(|address| address.to_string()).unwrap_or_default(),
-        decision: decision(access.verdict.decision).into(),
-        reasons: access
-            .verdict
-            .reasons
-            .iter()
-            .map(|reason| v1::Reason {
-                reason: reason.name().to_owned(),
-                text: reason.to_string(),
-                origins: reason.origins().iter().map(origin).collect(),
-            })
-            .collect(),
-        flips: Vec::new(),
-    }
-}
-
-pub(crate) fn decision(decision: Decision) -> v1::Decision {
-    match decision {
-        Decision::Allow => v1::Decision::Allow,
-        Decision::Deny => v1::Decision::Deny,
-        Decision::Audit => v1::Decision::Audit,
-        Decision::UnmatchedRoute => v1::Decision::UnmatchedRoute,
-    }
-}
-
-/// An object's id, or `default:<name>`.
-fn origin(origin: &Origin) -> String {
-    match origin {
-        Origin::Object(id) => id.to_string(),
-        Origin::Default(name) => format!("default:{name}"),
-    }
-}
-
-fn port_access(port: &PortAccess<'_>) -> v1::PortAccess {
-    let endpoint = port.endpoint;
-    v1::PortAccess {
-        workload: endpoint.workload.to_string(),
-        port: endpoint.port.into(),
-        port_name: endpoint.port_name().to_owned(),
-        pod: endpoint.template.first.to_string(),
-        pods: endpoint.template.count,
-        services: port.services.iter().map(|(id, port)| format!("{id}:{port}")).collect(),
-        server: port.server.as_ref().map(origin).unwrap_or_default(),
-        protocol: port.protocol.to_owned(),
-        open_to: port.open_to.as_str().to_owned(),
-        grants: port.grants.iter().map(grant).collect(),
-        routes: port.routes.iter().map(route).collect(),
-        denied_per_s: port.denied,
-        unrouted_per_s: port.unrouted,
-    }
-}
-
-fn route(route: &RouteAccess) -> v1::RouteAccess {
-    v1::RouteAccess {
-        route: origin(&route.route),
-        matches: route.matches.clone(),
-        grants: route.grants.iter().map(grant).collect(),
-    }
-}
-
-fn grant(grant: &Grant) -> v1::Grant {
-    let numbers = grant.numbers;
-    v1::Grant {
-        authorization: origin(&grant.authorization),
-        clients: grant.clients.clone(),
-        networks: grant.networks.clone(),
-        metrics: numbers.map(|numbers| v1::NodeMetrics {
-            rps: numbers.rps,
-            success_rate: numbers.success_rate,
-            denied_per_s: None,
-        }),
-        latency_p50_ms: numbers.and_then(|numbers| numbers.p50_ms),
-        latency_p95_ms: numbers.and_then(|numbers| numbers.p95_ms),
-        latency_p99_ms: numbers.and_then(|numbers| numbers.p99_ms),
-    }
-}
-
-fn call(row: &CallRow<'_>) -> v1::AccessCall {
-    v1::AccessCall {
-        from: row.from.to_string(),
-        workload: row.endpoint.workload.to_string(),
-        port: row.endpoint.port.into(),
-        decision: decision(row.decision).into(),
-        by: row.by.iter().map(origin).collect(),
-        rps: row.rps,
-        only_routes: row.only_routes.iter().map(origin).collect(),
     }
 }

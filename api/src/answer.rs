@@ -3,7 +3,9 @@
 
 use crate::{
     access,
+    chain::chain,
     encode::Detail,
+    linkerd::AskError,
     metrics::ApiMetrics,
     view::{Format, View},
 };
@@ -35,6 +37,13 @@ pub(crate) enum Refusal {
     #[error(transparent)]
     Access(#[from] access::Error),
     #[error(
+        "this process was not told where Linkerd's controllers are; ask the linkerd-mcp API in the cluster, or start this \
+         one with --policy-addr and --destination-addr"
+    )]
+    NoControllers,
+    #[error("{}", chain(.0).to_string())]
+    Controller(#[from] AskError),
+    #[error(
         "the answer would be {0} bytes, more than one message may carry; ask for one namespace, or for a view"
     )]
     TooLarge(usize),
@@ -44,6 +53,8 @@ pub(crate) enum Refusal {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
     Unavailable,
+    /// Not in this process, however often it is asked.
+    Precondition,
     NotFound,
     Invalid,
     TooLarge,
@@ -153,7 +164,8 @@ pub(crate) fn calls<'a>(
 impl Refusal {
     pub(crate) fn fault(&self) -> Fault {
         match self {
-            Self::NotReady => Fault::Unavailable,
+            Self::NotReady | Self::Controller(_) => Fault::Unavailable,
+            Self::NoControllers => Fault::Precondition,
             Self::Name(ResolveError::Namespace { .. } | ResolveError::Unknown { .. }) => Fault::NotFound,
             Self::Access(error) if error.is_not_found() => Fault::NotFound,
             Self::Name(_) | Self::Access(_) | Self::Depth(_) | Self::NoRoot => Fault::Invalid,
@@ -173,6 +185,8 @@ impl Refusal {
             Self::Access(_) => {
                 "for example from=shop/deployment/web&to=shop/cart:80, or to=shop/cart, or namespace=shop"
             }
+            Self::NoControllers => "leave out `enforced`, or ask the API in the cluster",
+            Self::Controller(_) => "try again in a moment; the same is asked without `enforced`",
             Self::Depth(_) => "use a depth from 1 to 16",
             Self::NoRoot => "for example root=shop/web",
             Self::TooLarge(_) => "add namespace= or view=edges",

@@ -115,8 +115,8 @@ impl Args {
             log_format: _,
         } = self;
         // A wrong address ends the start, not the first question.
-        let policy_controller = linkerd.policy_controller()?;
-        linkerd.destination_controller()?;
+        let controllers = linkerd.controllers()?;
+        let policy_controller = controllers.policy.clone();
         let mut server = RedisServer::new(redis_url);
         if let Some(file) = redis_ca_file {
             let pem = tokio::fs::read(&file).await;
@@ -129,7 +129,13 @@ impl Args {
         let subscription = RedisSubscription::new(options, feed_metrics)?;
 
         let drain = Duration::from_secs(drain_seconds);
-        let config = Config { listen, admin_listen: Some(admin_listen), drain, ..Config::default() };
+        let config = Config {
+            listen,
+            admin_listen: Some(admin_listen),
+            drain,
+            linkerd: Some(controllers),
+            ..Config::default()
+        };
         let api = Api::bind(config, &mut registry).await?;
         tracing::info!(address = %api.local_addr(), "serving gRPC and JSON");
         if let Some(address) = api.admin_addr() {

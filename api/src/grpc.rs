@@ -6,6 +6,7 @@
 
 use crate::{
     answer::{Fault, Refusal},
+    linkerd::Controllers,
     metrics::{ApiMetrics, Method},
     replica::Replica,
 };
@@ -30,6 +31,8 @@ mod watch;
 pub(crate) struct MeshContext {
     pub(crate) replica: Replica,
     pub(crate) metrics: ApiMetrics,
+    /// Linkerd's own, where they can be asked.
+    pub(crate) linkerd: Option<Controllers>,
     /// A watcher hears at least this often.
     pub(crate) bookmarks: Duration,
 }
@@ -46,6 +49,9 @@ impl MeshContext {
             "WatchMeshGraph" => (Method::WatchMeshGraph, self.watch_mesh_graph(request).await),
             "CheckAccess" => (Method::CheckAccess, access::check_access(self, request).await),
             "ListAccess" => (Method::ListAccess, access::list_access(self, request).await),
+            "ExplainDenials" => (Method::ExplainDenials, access::explain_denials(self, request).await),
+            "LintPolicies" => (Method::LintPolicies, access::lint_policies(self, request).await),
+            "CompareEndpoints" => (Method::CompareEndpoints, access::compare_endpoints(self, request).await),
             "ResolvePolicy" => (Method::ResolvePolicy, access::resolve_policy(self, request).await),
             _ => {
                 let unknown = format!("{NAME} has no method `{name}`; reflection lists what there is");
@@ -97,6 +103,7 @@ impl From<Refusal> for Status {
         let message = refusal.to_string();
         match refusal.fault() {
             Fault::Unavailable => Self::unavailable(message),
+            Fault::Precondition => Self::failed_precondition(message),
             Fault::NotFound => Self::not_found(message),
             Fault::Invalid => Self::invalid_argument(message),
             Fault::TooLarge => Self::resource_exhausted(message),
@@ -110,6 +117,7 @@ fn code_name(code: tonic::Code) -> &'static str {
         tonic::Code::Ok => "Ok",
         tonic::Code::InvalidArgument => "InvalidArgument",
         tonic::Code::NotFound => "NotFound",
+        tonic::Code::FailedPrecondition => "FailedPrecondition",
         tonic::Code::Unavailable => "Unavailable",
         tonic::Code::ResourceExhausted => "ResourceExhausted",
         tonic::Code::Unimplemented => "Unimplemented",

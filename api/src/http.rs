@@ -3,6 +3,7 @@
 use crate::{
     answer::{self, BOTH, CALLEES, CALLERS, CallGraphQuestion, Fault, GraphQuestion, Refusal},
     encode::{Detail, json},
+    linkerd::Controllers,
     metrics::{ApiMetrics, Method},
     replica::Replica,
     view::{Format, View},
@@ -32,6 +33,8 @@ pub(crate) mod host;
 pub(crate) struct Json {
     pub(crate) replica: Replica,
     pub(crate) metrics: ApiMetrics,
+    /// Linkerd's own, where they can be asked.
+    pub(crate) linkerd: Option<Controllers>,
     /// Tells this process from others in ETags: revisions are counted per process.
     pub(crate) boot: u32,
 }
@@ -95,6 +98,9 @@ const WHAT_THERE_IS: &str = "GET /v1/graph?namespace=&view=full|summary|edges&fr
                              GET /v1/callgraph?root=&depth=&direction=both|callers|callees&namespace= or \
                              GET /v1/access?from=&to=&port=&namespace=&method=&path=&host=&address= or \
                              GET /v1/access/list?from=&to=&namespace=&limit= or \
+                             GET /v1/denials?from=&to=&namespace= or \
+                             GET /v1/lint?namespace=&enforced=true|false or \
+                             GET /v1/endpoints?service=&port=&client_namespace= or \
                              GET /v1/policy?workload=&namespace=&port=";
 
 /// The JSON routes, behind the check of the Host header.
@@ -104,6 +110,9 @@ pub(crate) fn routes(state: Json, hosts: host::Hosts) -> Router {
         .route("/v1/callgraph", get(callgraph))
         .route("/v1/access", get(access::check))
         .route("/v1/access/list", get(access::list))
+        .route("/v1/denials", get(access::denials))
+        .route("/v1/lint", get(access::lint))
+        .route("/v1/endpoints", get(access::endpoints))
         .route("/v1/policy", get(access::policy))
         .method_not_allowed_fallback(not_allowed)
         .with_state(state)
@@ -264,6 +273,7 @@ impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         let status = match refusal.fault() {
             Fault::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Fault::Precondition => StatusCode::NOT_IMPLEMENTED,
             Fault::NotFound => StatusCode::NOT_FOUND,
             Fault::Invalid => StatusCode::BAD_REQUEST,
             Fault::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,

@@ -11,6 +11,7 @@
 pub mod access;
 mod answer;
 pub mod args;
+mod authority;
 mod chain;
 mod encode;
 pub mod feed;

@@ -5,6 +5,8 @@
 //! InboundServerPolicies.GetPort ─► policy ──────► graph::policy::Answer ──► graph::policy::drift
 //! Destination.Get ───────────────► destination ─► graph::query::Told ─────► graph::query::destination
 //!                                  sample: a few ports a minute, in the background, against ours (the replica's)
+//!                                  enforced: all ports of a namespace, when somebody asks
+//!                                  endpoints: one Service, when somebody asks
 //! ```
 //!
 //! Every question is bounded in time, in bytes, and in how many are asked at once. Nothing here is asked for the whole
@@ -12,6 +14,8 @@
 
 pub mod ask;
 pub mod destination;
+pub(crate) mod endpoints;
+pub(crate) mod enforced;
 mod ours;
 pub mod policy;
 mod read;
@@ -23,6 +27,15 @@ pub use policy::PolicyController;
 pub use read::ReadError;
 
 use clap::Args;
+
+/// Clients of both controllers. Cloning shares them.
+#[derive(Debug, Clone)]
+pub struct Controllers {
+    /// What is enforced.
+    pub policy: PolicyController,
+    /// What proxies are told.
+    pub destination: DestinationController,
+}
 
 /// Where Linkerd's controllers are.
 #[derive(Debug, Clone, Args)]
@@ -89,6 +102,15 @@ impl LinkerdArgs {
     /// When the address is none.
     pub fn destination_controller(&self) -> Result<DestinationController, AskError> {
         DestinationController::new(&self.destination_address(), &self.cluster_domain, Limits::default())
+    }
+
+    /// Clients of both.
+    ///
+    /// # Errors
+    ///
+    /// When an address is none.
+    pub fn controllers(&self) -> Result<Controllers, AskError> {
+        Ok(Controllers { policy: self.policy_controller()?, destination: self.destination_controller()? })
     }
 
     fn service(&self, name: &str, port: u16) -> String {

@@ -53,6 +53,8 @@ pub enum Method {
     HttpDenials,
     /// HTTP `/v1/lint`.
     HttpLint,
+    /// HTTP `/v1/endpoints`.
+    HttpEndpoints,
     /// HTTP `/v1/policy`.
     HttpPolicy,
     /// HTTP `/v1/graph`.

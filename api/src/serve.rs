@@ -7,6 +7,7 @@ use crate::{
         admin::{self, Admin},
         host::Hosts,
     },
+    linkerd::Controllers,
     metrics::ApiMetrics,
     replica::{Replica, RingLimits},
 };
@@ -37,6 +38,8 @@ pub struct Config {
     pub ring: RingLimits,
     /// How long an answer may take until it begins.
     pub request_timeout: Duration,
+    /// Linkerd's own controllers; without them what they enforce and tell proxies cannot be asked.
+    pub linkerd: Option<Controllers>,
 }
 
 /// Listeners that are bound and a replica that waits to be fed.
@@ -106,6 +109,7 @@ impl Default for Config {
             bookmarks: Duration::from_secs(5),
             ring: RingLimits::default(),
             request_timeout: Duration::from_secs(10),
+            linkerd: None,
         }
     }
 }
@@ -164,9 +168,14 @@ impl Api {
     ) -> Result<(), ServeError> {
         let Self { config, listener, local_addr, admin, replica, metrics } = self;
         let (health, health_service) = tonic_health::server::health_reporter();
-        let context =
-            MeshContext { replica: replica.clone(), metrics: metrics.clone(), bookmarks: config.bookmarks };
-        let json = Json { replica: replica.clone(), metrics, boot: rand::random() };
+        let context = MeshContext {
+            replica: replica.clone(),
+            metrics: metrics.clone(),
+            linkerd: config.linkerd.clone(),
+            bookmarks: config.bookmarks,
+        };
+        let json =
+            Json { replica: replica.clone(), metrics, linkerd: config.linkerd.clone(), boot: rand::random() };
         let hosts = Hosts { bound: local_addr.ip() };
         let routes = Routes::from(crate::http::routes(json, hosts).fallback(crate::http::not_found))
             .add_service(context)

@@ -148,7 +148,7 @@ impl Asked {
                 let _spinner = Spinner::start("Asking about policies");
                 Ok(mesh.lint_policies(request).await?)
             }
-            Source::Manifests(_) => anyhow::bail!("lint does not read manifests yet: leave out -f"),
+            Source::Manifests(offline) => Ok(access::lint_policies(&offline.mesh(), &request)?),
         }
     }
 

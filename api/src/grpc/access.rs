@@ -7,6 +7,7 @@ use super::{
 use crate::{
     access::{self, Error},
     answer::Refusal,
+    authority,
     encode::message::Message,
 };
 use http::Request;
@@ -48,6 +49,25 @@ pub(super) async fn list_access(service: &MeshContext, request: Request<Body>) -
 
 pub(super) async fn resolve_policy(service: &MeshContext, request: Request<Body>) -> Result<Reply, Status> {
     ask(service, request, access::resolve_policy).await
+}
+
+pub(super) async fn explain_denials(service: &MeshContext, request: Request<Body>) -> Result<Reply, Status> {
+    ask(service, request, access::explain_denials).await
+}
+
+pub(super) async fn lint_policies(service: &MeshContext, request: Request<Body>) -> Result<Reply, Status> {
+    let question = read_request(request).await?;
+    let response = authority::lint_policies(&service.replica, service.linkerd.as_ref(), question).await?;
+    Ok(Reply::One(Message::of(&response)))
+}
+
+pub(super) async fn compare_endpoints(
+    service: &MeshContext,
+    request: Request<Body>,
+) -> Result<Reply, Status> {
+    let question = read_request(request).await?;
+    let response = authority::compare_endpoints(&service.replica, service.linkerd.as_ref(), question).await?;
+    Ok(Reply::One(Message::of(&response)))
 }
 
 /// Reads the question, answers it on the newest view, and dates the answer.

@@ -1,6 +1,6 @@
 //! What is written, from the replica's graph: the side that is compared with Linkerd's policy controller.
 
-use super::sample::Ours;
+use super::{enforced::AllOurs, sample::Ours};
 use crate::{
     graph::{
         fact::Key,
@@ -31,6 +31,13 @@ impl Ours for Replica {
     }
 }
 
+impl AllOurs for Replica {
+    async fn all(&self, namespace: Option<&str>, count: usize) -> Option<(Vec<(WorkloadKey, u16)>, usize)> {
+        let namespace = namespace.map(str::to_owned);
+        Some(complete(self)?.ask(move |mesh| all(mesh, namespace.as_deref(), count)).await)
+    }
+}
+
 /// The newest view when it can be held against an authority: fed without a break, from watches that are all synced, and
 /// with the control plane's settings. Anything less would look like drift.
 fn complete(replica: &Replica) -> Option<Arc<View>> {
@@ -51,6 +58,21 @@ fn pick(mesh: &Mesh<'_>, count: usize, rng: &mut impl Rng) -> Vec<(WorkloadKey, 
         Some((named(key, template), port, server))
     };
     chosen.into_iter().filter_map(of_template).collect()
+}
+
+/// The first `count` ports of workloads in the mesh by name, and how many there are.
+fn all(mesh: &Mesh<'_>, namespace: Option<&str>, count: usize) -> (Vec<(WorkloadKey, u16)>, usize) {
+    let wanted = templates(mesh.graph)
+        .filter(|(id, template)| namespace.is_none_or(|it| it == id.namespace()) && in_mesh(template));
+    let (mut first, mut known) = (Vec::new(), 0);
+    for (id, template) in wanted {
+        let key = key(id, template);
+        let ports = ports(mesh, template.target(&key));
+        known += ports.len();
+        let room = count - first.len();
+        first.extend(ports.into_iter().take(room).map(|port| (named(key.clone(), template), port)));
+    }
+    (first, known)
 }
 
 /// Numbers about which something is said need not be ports.

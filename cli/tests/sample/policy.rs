@@ -201,6 +201,7 @@ pub(crate) fn linted() -> LintPoliciesResponse {
         objects: objects.iter().map(|it| (*it).to_owned()).collect(),
         text: text.into(),
         fix: fix.into(),
+        ..Finding::default()
     };
     LintPoliciesResponse {
         freshness: super::graph().freshness,

@@ -293,11 +293,15 @@ impl Endpoint {
         }
     }
 
+    /// What runs it by the controller's labels, as `kind/name` in the Service's namespace; none when it names nothing.
+    pub fn owner(&self) -> Option<String> {
+        OWNERS.iter().find_map(|(label, kind)| Some(format!("{kind}/{}", self.label(label)?)))
+    }
+
     /// What the controller says it is: its owner, else its pod.
     fn target(&self) -> Text {
-        let owner = OWNERS.iter().find_map(|(label, kind)| Some(format!("{kind}/{}", self.label(label)?)));
         let pod = self.label("pod").map(|pod| format!("pod/{pod}"));
-        owner.or(pod).map_or_else(|| "nothing it names".into(), Text::from)
+        self.owner().or(pod).map_or_else(|| "nothing it names".into(), Text::from)
     }
 }
 

@@ -825,7 +825,7 @@ pub struct LintPoliciesResponse {
     /// How many policy objects were looked at.
     #[prost(uint32, tag = "3")]
     pub objects: u32,
-    /// With `enforced`: how many ports were compared, and why the others were not.
+    /// With `enforced`: how many ports were compared; `notes` say why others were not.
     #[prost(uint32, tag = "4")]
     pub compared: u32,
     #[prost(string, repeated, tag = "5")]
@@ -853,6 +853,13 @@ pub struct Finding {
     #[prost(string, tag = "5")]
     #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
     pub fix: ::prost::alloc::string::String,
+    /// With `drift` the two sides as JSON: what follows from the objects, and what Linkerd's policy controller enforces.
+    #[prost(string, tag = "6")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
+    pub written_json: ::prost::alloc::string::String,
+    #[prost(string, tag = "7")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
+    pub enforced_json: ::prost::alloc::string::String,
 }
 #[cfg_attr(feature = "json", derive(serde::Serialize))]
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -277,22 +277,6 @@ fn what_is_compared_grows_with_the_mesh_and_not_with_its_square() {
     assert!(large <= small * 12, "{small} comparisons for 1,000 Servers, {large} for 10,000");
 }
 
-/// Prints how long it takes: `cargo test -p linkerd-mcp-graph --release how_long -- --ignored --nocapture`.
-#[test]
-#[ignore = "measures, and asserts nothing"]
-fn how_long_it_takes() {
-    for servers in [1_000, 10_000] {
-        let world = mk_mesh(servers);
-        let graph = world.graph();
-        with_mesh(&graph, &world.cluster, |mesh| {
-            #[expect(clippy::disallowed_types, reason = "graph has no tokio, and this only prints")]
-            let start = std::time::Instant::now();
-            let findings = lint(mesh, None).len();
-            println!("{servers} Servers, {findings} findings: {:?}", start.elapsed());
-        });
-    }
-}
-
 #[test]
 fn suggestions_end_with_their_budget_and_findings_do_not() {
     let mut world = World::new();

@@ -596,7 +596,7 @@ fn every_reason_is_a_sentence_that_names_what_it_is_about() {
         sentences,
         [
             "server/shop/s selects the port (detect)",
-            "the default `default` takes the request",
+            "no route is attached, so the default route takes the request",
             "authorizationpolicy/shop/p does not let the client in: the client does not speak mesh TLS",
         ]
     );
