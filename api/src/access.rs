@@ -216,11 +216,12 @@ pub fn lint_policies(
     asked: &v1::LintPoliciesRequest,
 ) -> Result<v1::LintPoliciesResponse, Error> {
     let namespace = namespace(mesh.graph, &asked.namespace)?;
-    let objects =
-        mesh.graph.policies.keys().filter(|id| namespace.is_none_or(|namespace| id.namespace() == namespace));
+    let here = |of: &str| namespace.is_none_or(|namespace| namespace == of);
+    let authorizations = mesh.graph.auth_policies.keys().filter(|id| here(id.namespace())).count();
+    let objects = authorizations + mesh.graph.policies.keys().filter(|id| here(id.namespace())).count();
     Ok(v1::LintPoliciesResponse {
         freshness: None,
-        objects: u32::try_from(objects.count()).unwrap_or(u32::MAX),
+        objects: u32::try_from(objects).unwrap_or(u32::MAX),
         findings: lint(mesh, namespace).iter().map(message::finding).collect(),
         compared: 0,
         notes: Vec::new(),
