@@ -2,11 +2,12 @@
 //!
 //! Everything is published by one script on the server that checks first that we lead ([`Error::Fenced`] otherwise),
 //! so a controller that was halted, or cut off while another took over, cannot write over its successor. Only the
-//! leader numbers the changes; the log refuses a number that is not above the last.
+//! leader numbers the changes; the log refuses a number that is not above the last. Which number a publication gets is
+//! decided by [`Reign`], how long the lead is trusted by the [lease](crate::graph::feed::lease): values without I/O.
 //!
-//! When it is not certain whether a change was written (the connection broke while we waited for the answer), that
-//! number is given up and nothing more is published until a snapshot of the graph as it is: readers see the gap in the
-//! numbers and take the snapshot. [`resync_requested`](Publisher::resync_requested) asks for it, as it does at the
+//! When it is not certain what readers have (the connection broke while we waited for the answer, or the lease had run
+//! out and a change was not sent), nothing more is published until a snapshot of the graph as it is, under a number of
+//! its own: readers see the gap in the numbers and take the snapshot. [`resync_requested`](Publisher::resync_requested) asks for it, as it does at the
 //! start of a reign and when a reader asks.
 
 mod connection;
@@ -16,17 +17,20 @@ pub use connection::{RedisFault, RedisServer};
 
 use crate::graph::{
     delta::Delta,
-    feed::{Position, Publisher},
+    feed::{
+        Position, Publisher,
+        lease::Lease,
+        reign::{LogLimits, Reign, SnapshotFirst},
+    },
     metrics::Metrics,
     model::Graph,
     wire::{ENVELOPE_FIELD, EXPIRY_S, EdgesHash, Names, envelope, frame, patch, snapshot},
 };
 use connection::Connection;
 use futures::StreamExt;
-use lease::{Lease, Terms, millis};
+use lease::{Terms, millis};
 use redis::{Script, ScriptInvocation};
 use std::{
-    collections::VecDeque,
     future::Future,
     sync::{
         Arc,
@@ -114,39 +118,21 @@ pub struct RedisPublisher {
     token: String,
     redis: Connection,
     publish: Script,
-    reign: Option<Reign>,
+    lead: Option<Held>,
+    /// The moment that leases count their time from.
+    origin: Instant,
     requests: Arc<Requests>,
     _listener: AbortOnDropHandle<()>,
 }
 
-/// Our time as the leader. Dropping it stops renewing the lease.
-struct Reign {
-    position: Position,
-    footing: Footing,
+/// The lead, while it is ours. Dropping it stops renewing the lease.
+struct Held {
+    reign: Reign,
     lease: watch::Receiver<Lease>,
-    log: Log,
     hash: EdgesHash,
     /// Not before then is a snapshot asked for again.
     next_request: Instant,
     _keeper: AbortOnDropHandle<()>,
-}
-
-/// What readers know of where we are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Footing {
-    /// Nothing yet: the reign has just begun.
-    Fresh,
-    /// Our position.
-    Firm,
-    /// Perhaps not our last change.
-    Unsure,
-}
-
-/// The sizes of the changes in the log, to know the oldest one that may stay.
-#[derive(Default)]
-struct Log {
-    entries: VecDeque<(u64, usize)>,
-    bytes: usize,
 }
 
 /// What readers ask for.
@@ -158,6 +144,12 @@ struct Requests {
 
 /// How often snapshots are made on request, at most. Making one costs a tenth of a second for a large mesh.
 const BETWEEN_REQUESTS: Duration = Duration::from_secs(1);
+
+impl From<SnapshotFirst> for Error {
+    fn from(SnapshotFirst: SnapshotFirst) -> Self {
+        Self::SnapshotFirst
+    }
+}
 
 // === impl PublishOptions ===
 
@@ -196,7 +188,8 @@ impl RedisPublisher {
             token,
             redis,
             publish: Script::new(include_str!("publish/publish.lua")),
-            reign: None,
+            lead: None,
+            origin: Instant::now(),
             requests,
             _listener: AbortOnDropHandle::new(listener),
         })
@@ -221,14 +214,18 @@ impl RedisPublisher {
     ///
     /// When Redis cannot be asked.
     pub async fn acquire(&mut self) -> Result<Lead, Error> {
-        self.reign = None;
-        let terms =
-            Terms { key: self.names.leader.clone(), token: self.token.clone(), lasts: self.options.lease };
+        self.lead = None;
+        let terms = Terms {
+            key: self.names.leader.clone(),
+            token: self.token.clone(),
+            lasts: self.options.lease,
+            origin: self.origin,
+        };
         let script = Script::new(include_str!("publish/acquire.lua"));
         let mut invocation = script.key(&self.names.leader);
         invocation.key(&self.names.epoch).key(&self.names.deltas);
         invocation.arg(&self.token).arg(millis(self.options.lease));
-        let sent = Instant::now();
+        let sent = self.origin.elapsed();
         let (ours, text, expires_in): (bool, String, i64) = invoke(&mut self.redis, &invocation).await?;
         if !ours {
             let expires_in = u64::try_from(expires_in).ok().map(Duration::from_millis);
@@ -236,14 +233,12 @@ impl RedisPublisher {
         }
         let epoch =
             text.parse().map_err(|_| Error::Fenced { reason: "Redis gave a reign without a number" })?;
-        let (lease_tx, lease) = watch::channel(terms.until(sent));
-        self.reign = Some(Reign {
-            position: Position { epoch, seq: 0 },
-            footing: Footing::Fresh,
+        let (lease_tx, lease) = watch::channel(Lease::taken(self.options.lease, sent));
+        self.lead = Some(Held {
+            reign: Reign::new(epoch),
             lease,
-            log: Log::default(),
             hash: EdgesHash::default(),
-            next_request: sent,
+            next_request: Instant::now(),
             _keeper: AbortOnDropHandle::new(tokio::spawn(terms.keep(self.redis.another(), lease_tx))),
         });
         Ok(Lead::Ours { epoch })
@@ -255,7 +250,7 @@ impl RedisPublisher {
     ///
     /// When Redis cannot be told; the lease then ends by itself.
     pub async fn release(&mut self) -> Result<(), Error> {
-        if self.reign.take().is_some() {
+        if self.lead.take().is_some() {
             let script = Script::new(include_str!("publish/release.lua"));
             let mut invocation = script.key(&self.names.leader);
             let _: i64 = invoke(&mut self.redis, invocation.arg(&self.token)).await?;
@@ -265,18 +260,18 @@ impl RedisPublisher {
 
     /// Ends when the lead is lost; at once when we have none.
     pub fn lost(&self) -> impl Future<Output = ()> + Send + 'static {
-        let lease = self.reign.as_ref().map(|reign| reign.lease.clone());
+        let lease = self.lead.as_ref().map(|lead| lead.lease.clone());
         async move {
             if let Some(mut lease) = lease {
                 // An error means that the reign is over and its keeper gone.
-                let _ = lease.wait_for(|lease| *lease == Lease::Lost).await;
+                let _ = lease.wait_for(Lease::lost).await;
             }
         }
     }
 
     /// Where we are; `None` when we do not lead.
     pub fn position(&self) -> Option<Position> {
-        self.reign.as_ref().map(|reign| reign.position)
+        self.lead.as_ref().map(|lead| lead.reign.position())
     }
 
     /// Our token in Redis: the holder and a number of this process.
@@ -300,25 +295,62 @@ impl RedisPublisher {
             "leader" => "another controller leads the feed, or nobody does any more",
             _ => "another reign of the feed has begun",
         };
-        self.reign = None;
+        self.lead = None;
         Err(Error::Fenced { reason })
     }
 
-    /// Our reign, if it lasts by our own clock.
-    fn leading(&mut self) -> Result<&mut Reign, Error> {
-        let reign =
-            self.reign.as_mut().ok_or(Error::Fenced { reason: "this controller does not lead the feed" })?;
-        if reign.lease.borrow().held() {
-            Ok(reign)
+    /// The lead, if it lasts by our own clock.
+    fn leading(&mut self) -> Result<&mut Held, Error> {
+        let now = self.origin.elapsed();
+        let lead =
+            self.lead.as_mut().ok_or(Error::Fenced { reason: "this controller does not lead the feed" })?;
+        if lead.lease.borrow().held(now) {
+            Ok(lead)
         } else {
-            Err(Error::Fenced { reason: "the lead could not be renewed in time" })
+            Err(Error::Fenced { reason: "the lease could not be renewed in time" })
         }
     }
 
-    fn settle(&mut self) {
-        if let Some(reign) = &mut self.reign {
-            reign.footing = Footing::Firm;
+    /// Takes note of whether readers have what was to be published.
+    fn noted<T>(&mut self, published: Result<T, Error>) -> Result<T, Error> {
+        if let Some(lead) = &mut self.lead {
+            match &published {
+                Ok(_) => lead.reign.settle(),
+                Err(_) => lead.reign.unsettle(),
+            }
         }
+        published
+    }
+
+    async fn write_delta(&mut self, as_of_ms: i64, delta: Arc<Delta>) -> Result<Position, Error> {
+        let PublishOptions { log_entries, log_bytes, largest_delta, .. } = self.options;
+        let lead = self.leading()?;
+        let position = lead.reign.delta()?;
+        let patch = patch::encode(&delta);
+        if patch.len() > largest_delta {
+            return Err(Error::TooLarge { bytes: patch.len(), limit: largest_delta });
+        }
+        let envelope = envelope::encode(position, as_of_ms, Some(&patch));
+        let limits = LogLimits { entries: log_entries, bytes: log_bytes };
+        let oldest = lead.reign.logged(envelope.len(), limits);
+        self.publish("delta", position.epoch, |script, names| {
+            script.key(&names.deltas).arg(entry_id(position)).arg(ENVELOPE_FIELD).arg(envelope);
+            script.arg(&names.delta).arg(entry_id(oldest));
+        })
+        .await?;
+        Ok(position)
+    }
+
+    async fn write_metrics(&mut self, graph: &Graph, metrics: Arc<Metrics>) -> Result<(), Error> {
+        let lead = self.leading()?;
+        let position = lead.reign.heartbeat()?;
+        let hash = lead.hash.of(graph);
+        let graph = graph.clone();
+        let frame = blocking(move || frame::encode(position, &graph, hash, &metrics)).await?;
+        self.publish("metrics", position.epoch, |script, names| {
+            script.key(&names.metrics).arg(frame).arg(&names.metrics).arg(EXPIRY_S);
+        })
+        .await
     }
 
     async fn write_snapshot(
@@ -327,11 +359,8 @@ impl RedisPublisher {
         graph: Arc<Graph>,
         metrics: Arc<Metrics>,
     ) -> Result<Position, Error> {
-        let reign = self.leading()?;
-        if reign.footing == Footing::Unsure {
-            reign.position.seq += 1;
-        }
-        let (position, hash) = (reign.position, reign.hash.of(&graph));
+        let lead = self.leading()?;
+        let (position, hash) = (lead.reign.snapshot(), lead.hash.of(&graph));
         let (snapshot, frame) = blocking(move || {
             (snapshot::encode(position, as_of_ms, &graph), frame::encode(position, &graph, hash, &metrics))
         })
@@ -342,8 +371,16 @@ impl RedisPublisher {
             script.arg(snapshot).arg(frame).arg(EXPIRY_S).arg(heartbeat).arg(&names.delta);
         })
         .await?;
-        self.settle();
         Ok(position)
+    }
+
+    async fn write_heartbeat(&mut self, as_of_ms: i64) -> Result<(), Error> {
+        let position = self.leading()?.reign.heartbeat()?;
+        let heartbeat = envelope::encode(position, as_of_ms, None);
+        self.publish("heartbeat", position.epoch, |script, names| {
+            script.arg(heartbeat).arg(&names.delta);
+        })
+        .await
     }
 }
 
@@ -355,40 +392,13 @@ impl Publisher for RedisPublisher {
     /// Whatever the error, do not publish this delta again: after [`Error::Fenced`] acquire the lead, and otherwise
     /// wait for [`resync_requested`](Publisher::resync_requested) and publish a snapshot.
     async fn delta(&mut self, as_of_ms: i64, delta: Arc<Delta>) -> Result<Position, Error> {
-        let PublishOptions { log_entries, log_bytes, largest_delta, .. } = self.options;
-        let reign = self.leading()?;
-        if reign.footing != Footing::Firm {
-            return Err(Error::SnapshotFirst);
-        }
-        // From here on, also when this future is dropped, readers may or may not know of the change.
-        reign.footing = Footing::Unsure;
-        reign.position.seq += 1;
-        let position = reign.position;
-        let patch = patch::encode(&delta);
-        if patch.len() > largest_delta {
-            return Err(Error::TooLarge { bytes: patch.len(), limit: largest_delta });
-        }
-        let envelope = envelope::encode(position, as_of_ms, Some(&patch));
-        let oldest = reign.log.add(position.seq, envelope.len(), log_entries, log_bytes);
-        let Position { epoch, seq } = position;
-        self.publish("delta", epoch, |script, names| {
-            script.key(&names.deltas).arg(format!("{epoch}-{seq}")).arg(ENVELOPE_FIELD).arg(envelope);
-            script.arg(&names.delta).arg(format!("{epoch}-{oldest}"));
-        })
-        .await?;
-        self.settle();
-        Ok(position)
+        let published = self.write_delta(as_of_ms, delta).await;
+        self.noted(published)
     }
 
     async fn metrics(&mut self, graph: &Graph, metrics: Arc<Metrics>) -> Result<(), Error> {
-        let reign = self.leading()?;
-        let (position, hash) = (reign.position, reign.hash.of(graph));
-        let graph = graph.clone();
-        let frame = blocking(move || frame::encode(position, &graph, hash, &metrics)).await?;
-        self.publish("metrics", position.epoch, |script, names| {
-            script.key(&names.metrics).arg(frame).arg(&names.metrics).arg(EXPIRY_S);
-        })
-        .await
+        let published = self.write_metrics(graph, metrics).await;
+        self.noted(published)
     }
 
     async fn snapshot(
@@ -398,42 +408,42 @@ impl Publisher for RedisPublisher {
         metrics: Arc<Metrics>,
     ) -> Result<Position, Error> {
         let wanted = self.requests.wanted.swap(false, Ordering::Relaxed);
-        let written = self.write_snapshot(as_of_ms, graph, metrics).await;
-        if written.is_err() && wanted {
+        let published = self.write_snapshot(as_of_ms, graph, metrics).await;
+        if published.is_err() && wanted {
             self.requests.ask();
         }
-        written
+        self.noted(published)
     }
 
     /// Publishes nothing while a snapshot has to come first: there is no position to tell.
     async fn heartbeat(&mut self, as_of_ms: i64) -> Result<(), Error> {
-        let reign = self.leading()?;
-        if reign.footing != Footing::Firm {
-            return Ok(());
+        match self.write_heartbeat(as_of_ms).await {
+            Err(Error::SnapshotFirst) => Ok(()),
+            published => self.noted(published),
         }
-        let position = reign.position;
-        let heartbeat = envelope::encode(position, as_of_ms, None);
-        self.publish("heartbeat", position.epoch, |script, names| {
-            script.arg(heartbeat).arg(&names.delta);
-        })
-        .await
     }
 
     /// Also when a reign has begun or a change got lost, because then readers need one. At most once a second; never
     /// while we do not lead.
     async fn resync_requested(&mut self) {
         loop {
-            let Some(reign) = self.reign.as_mut().filter(|reign| reign.lease.borrow().held()) else {
+            let now = self.origin.elapsed();
+            let Some(lead) = self.lead.as_mut().filter(|lead| lead.lease.borrow().held(now)) else {
                 return std::future::pending().await;
             };
-            if reign.footing != Footing::Firm || self.requests.wanted.load(Ordering::Relaxed) {
-                tokio::time::sleep_until(reign.next_request).await;
-                reign.next_request = Instant::now() + BETWEEN_REQUESTS;
+            if lead.reign.heartbeat().is_err() || self.requests.wanted.load(Ordering::Relaxed) {
+                tokio::time::sleep_until(lead.next_request).await;
+                lead.next_request = Instant::now() + BETWEEN_REQUESTS;
                 return;
             }
             self.requests.bell.notified().await;
         }
     }
+}
+
+/// The id of the log entry at `position`.
+fn entry_id(position: Position) -> String {
+    format!("{}-{}", position.epoch, position.seq)
 }
 
 /// Runs a script. The answer is a string or an array of known form, anything else is a refusal of Redis.
@@ -447,22 +457,6 @@ async fn invoke<T: redis::FromRedisValue + Send>(
 /// Encodes off the threads that serve: a large mesh takes a tenth of a second.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
     tokio::task::spawn_blocking(work).await.map_err(|_| Error::Ending)
-}
-
-// === impl Log ===
-
-impl Log {
-    /// Adds a change and says which is the oldest one to keep.
-    fn add(&mut self, seq: u64, size: usize, most_entries: usize, most_bytes: usize) -> u64 {
-        self.entries.push_back((seq, size));
-        self.bytes += size;
-        while self.entries.len() > most_entries.max(1) || (self.bytes > most_bytes && self.entries.len() > 1)
-        {
-            let (_, size) = self.entries.pop_front().expect("it has more than one entry");
-            self.bytes -= size;
-        }
-        self.entries.front().map_or(seq, |(oldest, _)| *oldest)
-    }
 }
 
 // === impl Requests ===
@@ -502,17 +496,6 @@ impl Requests {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_log_is_bounded_by_entries_and_by_bytes_and_keeps_the_newest() {
-        let mut log = Log::default();
-        assert_eq!(log.add(1, 10, 2, 100), 1);
-        assert_eq!(log.add(2, 10, 2, 100), 1);
-        assert_eq!(log.add(3, 10, 2, 100), 2);
-        assert_eq!(log.add(4, 95, 2, 100), 4);
-        assert_eq!(log.add(5, 1000, 2, 100), 5);
-        assert_eq!(log.add(7, 10, 2, 100), 7);
-    }
 
     #[tokio::test]
     async fn a_url_that_is_none_is_refused_without_repeating_its_password() {

@@ -3,6 +3,15 @@
 //! Topology changes are ordered and dense: `(epoch, seq)`, each seq one more than the last. Metric frames supersede
 //! each other. A snapshot stands for everything up to its position. Two implementations of the ends exist, one in
 //! memory and one over Redis; both carry these values.
+//!
+//! What the ends over Redis decide is here as values, without Redis: [`reader`] what to read next and what to believe,
+//! [`lease`] who leads, and [`reign`] which number a publication gets. `feed/tests` runs them against a simulated Redis
+//! with every fault we could think of.
+
+mod chance;
+pub mod lease;
+pub mod reader;
+pub mod reign;
 
 use crate::{delta::Delta, metrics::Metrics, model::Graph};
 use serde::{Deserialize, Serialize};

@@ -1,18 +1,7 @@
 //! The feed over Redis: the graph as a controller elsewhere publishes it. Names and forms are in [`wire`].
 //!
-//! ```text
-//!            ┌──────────────── connection lost ─────────────────┐
-//!            ▼                                                  │
-//!   connect, subscribe ─► snapshot + log ─► live ─► (dense?) ───┤
-//!                              ▲             │ gap              │
-//!                              │             ▼                  │
-//!                     does not reach ◄── log after our seq ─────┘
-//! ```
-//!
-//! Pub/sub only wakes us up; Redis drops it silently when we are slow. Each change has a number one above the last, so
-//! a missing one is noticed at the next message, at the latest at the next heartbeat, and read from the log. What the
-//! log no longer has is in a snapshot. What was refused (a bad checksum, a change that does not fit) is not guessed at:
-//! the graph is taken anew, and the caller keeps the one it has until then.
+//! What to read next and what to believe is decided by [`Reader`], a value without I/O; here is what connects it to
+//! Redis.
 //!
 //! [`RedisSubscription::next`](Subscription::next) may be dropped and called again at any time: what it is about to do
 //! is in the value, not in the future.
@@ -25,14 +14,15 @@ mod reading;
 pub use metrics::FeedMetrics;
 
 use crate::graph::{
-    feed::{Event, Position, Subscription},
-    metrics::Metrics,
-    model::Graph,
-    wire::{EdgesHash, Limits, Names, frame::Frame},
+    feed::{
+        Event, Subscription,
+        reader::{self, Input, Output, Reader},
+    },
+    wire::{Limits, Names},
 };
 use connection::{Dialer, Link};
 use redis::RedisError;
-use std::{collections::VecDeque, fmt, mem, sync::Arc, time::Duration};
+use std::{fmt, mem, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 /// Where Redis is and how long we wait for it.
@@ -140,48 +130,13 @@ pub struct RedisSubscription {
     metrics: FeedMetrics,
     dialer: Dialer,
     link: Option<Link>,
+    linked_before: bool,
     /// What failed last and was told to the caller, who need not hear it again at every attempt.
     reported: Option<mem::Discriminant<Fault>>,
-    failures: u32,
-    retry_at: Option<Instant>,
-    linked_before: bool,
-    next: Next,
-    ready: VecDeque<Event>,
-    /// What the caller has, once it has applied what is ready.
-    known: Option<Known>,
-    hash: EdgesHash,
-    /// The newest metric frame, while its topology has not come yet.
-    frame: Option<Frame>,
-    numbers: Arc<Metrics>,
-    next_request: Instant,
-    next_look: Instant,
-    /// The last complaint about a snapshot, so that it is logged once and not at every look.
-    complaint: Option<String>,
+    reader: Reader,
+    /// The moment that the reader's time is counted from.
+    origin: Instant,
 }
-
-/// A graph at its position.
-#[derive(Debug, Clone)]
-struct Known {
-    position: Position,
-    as_of_ms: i64,
-    graph: Arc<Graph>,
-}
-
-/// What to do next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Next {
-    /// Take a snapshot that leads, with the log, at least to this position; any when there is none.
-    Snapshot(Option<Position>),
-    /// Read the log after our position, which should lead to this one.
-    Log(Option<Position>),
-    /// A message is of another reign: find out whose word counts.
-    Reign(Position),
-    /// Take what is pushed.
-    Live,
-}
-
-const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 // === impl RedisServer ===
 
@@ -232,70 +187,38 @@ impl RedisSubscription {
     ///
     /// When the URL or the certificate cannot be used.
     pub fn new(options: SubscribeOptions, metrics: FeedMetrics) -> Result<Self, Fault> {
-        let now = Instant::now();
+        let reading = reader::Options {
+            frame: options.frame,
+            silence: options.silence,
+            between_requests: options.between_requests,
+        };
         Ok(Self {
             names: Names::new(&options.prefix),
             dialer: Dialer::new(options.server.clone())?,
             options,
             metrics,
             link: None,
-            reported: None,
-            failures: 0,
-            retry_at: None,
             linked_before: false,
-            next: Next::Snapshot(None),
-            ready: VecDeque::new(),
-            known: None,
-            hash: EdgesHash::default(),
-            frame: None,
-            numbers: Arc::default(),
-            next_request: now,
-            next_look: now,
-            complaint: None,
+            reported: None,
+            reader: Reader::new(reading, rand::random()),
+            origin: Instant::now(),
         })
     }
 
-    async fn step(&mut self) -> Result<(), Fault> {
-        self.linked().await?;
-        match self.next {
-            Next::Snapshot(at_least) => self.take_snapshot(at_least).await,
-            Next::Log(target) => self.read_log(target).await,
-            Next::Reign(seen) => self.check_reign(seen).await,
-            Next::Live => self.live().await,
-        }
-    }
-
-    /// Connects if we are not.
-    async fn linked(&mut self) -> Result<(), Fault> {
-        if self.link.is_some() {
-            return Ok(());
-        }
-        if let Some(retry_at) = self.retry_at {
-            tokio::time::sleep_until(retry_at).await;
-        }
-        self.link = Some(self.dialer.dial(&self.names).await?);
-        if mem::replace(&mut self.linked_before, true) {
-            self.metrics.reconnects.inc();
-            tracing::info!(address = %self.dialer.address(), "connected to the feed again");
-        }
-        self.reported = None;
-        self.next = match self.next {
-            Next::Live | Next::Reign(_) => Next::Log(None),
-            unfinished => unfinished,
-        };
-        Ok(())
+    /// The reader's time.
+    fn now(&self) -> Duration {
+        self.origin.elapsed()
     }
 
     /// Ends the connection and says whether the caller has to hear of it.
     fn cut(&mut self, fault: &Fault) -> bool {
         self.link = None;
-        let pause = (SHORTEST_PAUSE * 2_u32.saturating_pow(self.failures.min(10))).min(LONGEST_PAUSE);
-        self.failures = self.failures.saturating_add(1);
-        self.retry_at = Some(Instant::now() + pause.mul_f64(rand::random_range(0.5..1.0)));
+        let now = self.now();
+        self.reader.take(now, Input::Lost);
         self.reported.replace(mem::discriminant(fault)) != Some(mem::discriminant(fault))
     }
 
-    /// The connection; it is there after [`Self::linked`].
+    /// The connection; it is there when the reader is connected.
     fn link(&self) -> Result<&Link, Fault> {
         self.link.as_ref().ok_or_else(|| Fault::Cut { address: self.dialer.address().to_owned() })
     }
@@ -307,20 +230,20 @@ impl Subscription for RedisSubscription {
     /// An error is returned once per cause; then this waits until the feed can be read again.
     async fn next(&mut self) -> Result<Event, Fault> {
         loop {
-            if let Some(event) = self.ready.pop_front() {
-                return Ok(event);
-            }
-            match self.step().await {
-                Ok(()) => {}
-                Err(fault) if self.cut(&fault) => return Err(fault),
-                Err(fault) => tracing::debug!(error = %fault, "the feed still cannot be read"),
+            match self.reader.output() {
+                Some(Output::Event(event)) => return Ok(event),
+                Some(Output::Notice(notice)) => self.heed(notice),
+                None => match self.step().await {
+                    Ok(()) => {}
+                    Err(fault) if self.cut(&fault) => return Err(fault),
+                    Err(fault) => tracing::debug!(error = %fault, "the feed still cannot be read"),
+                },
             }
         }
     }
 
     async fn resync(&mut self) -> Result<(), Fault> {
-        self.ready.clear();
-        self.next = Next::Snapshot(self.known.as_ref().map(|known| known.position));
+        self.reader.resync();
         Ok(())
     }
 }

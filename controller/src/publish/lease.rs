@@ -1,78 +1,58 @@
-//! The lead, kept: a task renews the lease in time and says so when it is lost.
-//!
-//! The lease is trusted by our own monotonic clock, counted from before the renewal was sent, and given up before it
-//! can have ended in Redis: a process that was halted finds out by itself that it must not publish.
+//! The lead, kept: a task renews the lease when [`Lease`] says so, and tells when it is lost.
 
 use super::connection::Connection;
+use crate::graph::feed::lease::{Lease, Loss, Renewal};
 use redis::Script;
 use std::time::Duration;
 use tokio::{sync::watch, time::Instant};
-
-/// Whether we lead.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Lease {
-    /// Until then for certain, longer if it is renewed.
-    Held(Instant),
-    /// Not any more.
-    Lost,
-}
 
 /// What a lease is renewed with.
 pub(super) struct Terms {
     pub(super) key: String,
     pub(super) token: String,
     pub(super) lasts: Duration,
-}
-
-// === impl Lease ===
-
-impl Lease {
-    pub(super) fn held(self) -> bool {
-        matches!(self, Self::Held(until) if Instant::now() < until)
-    }
+    /// The moment that the lease's time is counted from.
+    pub(super) origin: Instant,
 }
 
 // === impl Terms ===
 
 impl Terms {
-    /// Until when a lease that was taken or renewed by a command sent at `sent` holds for certain. A fifth of it is
-    /// left for clocks that run differently and for a command that is on its way.
-    pub(super) fn until(&self, sent: Instant) -> Lease {
-        Lease::Held(sent + self.lasts.mul_f64(0.8))
+    /// Renews the lease in time, until it is lost or nobody asks any more.
+    pub(super) async fn keep(self, mut redis: Connection, lease: watch::Sender<Lease>) {
+        loop {
+            let mut held = *lease.borrow();
+            let Some(renew_at) = held.renew_at().filter(|_| !lease.is_closed()) else { return };
+            tokio::time::sleep_until(self.origin + renew_at).await;
+            let sent = self.origin.elapsed();
+            let renewal = tokio::time::timeout(held.patience(), self.renew(&mut redis)).await;
+            let renewal = renewal.unwrap_or_else(|_| {
+                tracing::warn!("Redis is too slow to renew the lead of the feed, trying again");
+                Renewal::Failed
+            });
+            match held.renewed(sent, self.origin.elapsed(), renewal) {
+                None => {}
+                Some(Loss::Refused) => tracing::warn!(
+                    "the lead of the feed is lost: another controller has it, or Redis restarted"
+                ),
+                Some(Loss::Late) => {
+                    tracing::warn!("the lead of the feed is given up: it could not be renewed in time");
+                }
+            }
+            lease.send_replace(held);
+        }
     }
 
-    /// Renews the lease every third of its time, until it is lost or nobody asks any more.
-    pub(super) async fn keep(self, mut redis: Connection, lease: watch::Sender<Lease>) {
+    async fn renew(&self, redis: &mut Connection) -> Renewal {
         let script = Script::new(include_str!("renew.lua"));
-        let mut next = Instant::now() + self.lasts / 3;
-        while !lease.is_closed() {
-            tokio::time::sleep_until(next).await;
-            let sent = Instant::now();
-            let mut invocation = script.key(&self.key);
-            let renewal =
-                super::invoke::<i64>(&mut redis, invocation.arg(&self.token).arg(millis(self.lasts)));
-            match tokio::time::timeout(self.lasts / 3, renewal).await {
-                Ok(Ok(1)) => {
-                    lease.send_replace(self.until(sent));
-                    next = sent + self.lasts / 3;
-                    continue;
-                }
-                Ok(Ok(_)) => {
-                    tracing::warn!(
-                        "the lead of the feed is lost: another controller has it, or Redis restarted"
-                    );
-                    lease.send_replace(Lease::Lost);
-                    return;
-                }
-                Ok(Err(error)) => tracing::warn!(%error, "cannot renew the lead of the feed, trying again"),
-                Err(_) => tracing::warn!("Redis is too slow to renew the lead of the feed, trying again"),
+        let mut invocation = script.key(&self.key);
+        match super::invoke::<i64>(redis, invocation.arg(&self.token).arg(millis(self.lasts))).await {
+            Ok(1) => Renewal::Kept,
+            Ok(_) => Renewal::Refused,
+            Err(error) => {
+                tracing::warn!(%error, "cannot renew the lead of the feed, trying again");
+                Renewal::Failed
             }
-            if !lease.borrow().held() {
-                tracing::warn!("the lead of the feed is given up: it could not be renewed in time");
-                lease.send_replace(Lease::Lost);
-                return;
-            }
-            next = Instant::now() + self.lasts / 20;
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What the reader of the feed counts.
 
+use crate::graph::feed::Position;
 use prometheus_client::{
     metrics::{counter::Counter, gauge::Gauge},
     registry::Registry,
@@ -37,6 +38,12 @@ pub struct FeedMetrics {
 // === impl FeedMetrics ===
 
 impl FeedMetrics {
+    /// The reader is at `position`.
+    pub(super) fn at(&self, position: Position) {
+        self.epoch.set(i64::try_from(position.epoch).unwrap_or(i64::MAX));
+        self.seq.set(i64::try_from(position.seq).unwrap_or(i64::MAX));
+    }
+
     /// Adds all of them to `registry`.
     pub fn register(&self, registry: &mut Registry) {
         let feed = registry.sub_registry_with_prefix("mcp_feed");
