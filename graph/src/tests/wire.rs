@@ -106,8 +106,8 @@ proptest! {
             if let Ok(back) = frame::decode(&bytes, Limits::FRAME) {
                 prop_assert_eq!(back.position, AT);
             }
-            if let Ok(back) = envelope::decode(&bytes) && let Some(back) = back.patch {
-                prop_assert_eq!(back, &patch);
+            if let Ok(back) = envelope::decode(&bytes) {
+                prop_assert_eq!((back.position, back.as_of_ms, back.patch), (AT, AS_OF_MS, Some(&*patch)));
             }
             let _ = patch::decode(&String::from_utf8_lossy(&bytes));
         }
@@ -242,11 +242,19 @@ fn a_patch_that_we_do_not_write_is_refused_by_name() {
 }
 
 #[test]
-fn an_envelope_whose_patch_was_changed_is_refused() {
+fn an_envelope_whose_patch_or_position_was_changed_is_refused() {
     let text = envelope::encode(AT, AS_OF_MS, Some("[]"));
     assert_eq!(
         text,
-        r#"{"epoch":1735689600000,"seq":7,"as_of":1735689601000,"sum":"09612b07b5ecb5a5","patch":[]}"#
+        r#"{"epoch":1735689600000,"seq":7,"as_of":1735689601000,"head":"12f8990d367af38e","sum":"09612b07b5ecb5a5","patch":[]}"#
+    );
+    let error = envelope::decode(text.replace(":7,", ":8,").as_bytes()).unwrap_err().to_string();
+    assert!(error.ends_with("and should be `12f8990d367af38e`"), "{error}");
+    let older = text.replace(r#""head":"12f8990d367af38e","#, "");
+    assert_eq!(
+        envelope::decode(older.as_bytes()).unwrap().position,
+        AT,
+        "of a controller that writes no head"
     );
     let error = envelope::decode(text.replace("[]", "[ ]").as_bytes()).unwrap_err().to_string();
     assert!(error.ends_with("and should be `09612b07b5ecb5a5`"), "{error}");

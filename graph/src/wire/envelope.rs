@@ -1,8 +1,12 @@
-//! What is published for every change: the position, the time, the JSON Patch and a checksum of its text.
+//! What is published for every change: the position, the time, the JSON Patch and checksums.
 //!
 //! ```json
-//! {"epoch":1,"seq":7,"as_of":1735689600000,"sum":"af63bd4c8601b7df","patch":[…]}
+//! {"epoch":1,"seq":7,"as_of":1735689600000,"head":"5f0c6e1e2b0d9a41","sum":"af63bd4c8601b7df","patch":[…]}
 //! ```
+//!
+//! `sum` is FNV-1a over the text of the patch. `head` is FNV-1a over epoch, seq, as_of and sum, each as eight bytes,
+//! least first: the seq of a change says what it is applied to, so one flipped bit in it would make a wrong graph. An
+//! envelope without `head` is accepted: controllers that do not write it yet may run beside newer replicas.
 //!
 //! A heartbeat is the same with `null` for the patch: it takes no seq of its own but tells the leader's.
 
@@ -37,6 +41,14 @@ pub enum Error {
         /// As the envelope says.
         wanted: String,
     },
+    /// The position or the time is not the one that was written.
+    #[error("the checksum of the position is {found:016x} and should be `{wanted}`")]
+    Head {
+        /// Of the position and the time that came.
+        found: u64,
+        /// As the envelope says.
+        wanted: String,
+    },
 }
 
 /// An envelope around the text of a patch, or a heartbeat.
@@ -44,26 +56,39 @@ pub fn encode(position: Position, as_of_ms: i64, patch: Option<&str>) -> String 
     let patch = patch.unwrap_or("null");
     let Position { epoch, seq } = position;
     let sum = fnv1a(patch.as_bytes());
-    format!(r#"{{"epoch":{epoch},"seq":{seq},"as_of":{as_of_ms},"sum":"{sum:016x}","patch":{patch}}}"#)
+    let head = head(position, as_of_ms, sum);
+    format!(
+        r#"{{"epoch":{epoch},"seq":{seq},"as_of":{as_of_ms},"head":"{head:016x}","sum":"{sum:016x}","patch":{patch}}}"#
+    )
 }
 
-/// Reads an envelope and checks its sum.
+fn head(position: Position, as_of_ms: i64, sum: u64) -> u64 {
+    let parts =
+        [position.epoch.to_le_bytes(), position.seq.to_le_bytes(), as_of_ms.to_le_bytes(), sum.to_le_bytes()];
+    fnv1a(parts.as_flattened())
+}
+
+/// Reads an envelope and checks its sums.
 ///
 /// # Errors
 ///
-/// When it is not one or the sum does not fit.
+/// When it is not one or a sum does not fit.
 pub fn decode(bytes: &[u8]) -> Result<Envelope<'_>, Error> {
-    let Raw { epoch, seq, as_of, sum, patch } = serde_json::from_slice(bytes).map_err(Error::Json)?;
+    let Raw { epoch, seq, as_of, head: wanted, sum, patch } =
+        serde_json::from_slice(bytes).map_err(Error::Json)?;
     let patch = patch.get();
     let found = fnv1a(patch.as_bytes());
     if u64::from_str_radix(&sum, 16) != Ok(found) {
         return Err(Error::Sum { found, wanted: sum.chars().take(32).collect() });
     }
-    Ok(Envelope {
-        position: Position { epoch, seq },
-        as_of_ms: as_of,
-        patch: (patch != "null").then_some(patch),
-    })
+    let position = Position { epoch, seq };
+    let checked = head(position, as_of, found);
+    if let Some(wanted) = wanted
+        && u64::from_str_radix(&wanted, 16) != Ok(checked)
+    {
+        return Err(Error::Head { found: checked, wanted: wanted.chars().take(32).collect() });
+    }
+    Ok(Envelope { position, as_of_ms: as_of, patch: (patch != "null").then_some(patch) })
 }
 
 #[derive(Deserialize)]
@@ -71,6 +96,8 @@ struct Raw<'a> {
     epoch: u64,
     seq: u64,
     as_of: i64,
+    #[serde(borrow, default)]
+    head: Option<Cow<'a, str>>,
     #[serde(borrow)]
     sum: Cow<'a, str>,
     #[serde(borrow)]
