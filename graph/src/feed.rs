@@ -12,6 +12,8 @@ mod chance;
 pub mod lease;
 pub mod reader;
 pub mod reign;
+#[cfg(test)]
+mod tests;
 
 use crate::{delta::Delta, metrics::Metrics, model::Graph};
 use serde::{Deserialize, Serialize};

@@ -9,7 +9,7 @@ use linkerd_mcp_api::feed::redis::{
 use linkerd_mcp_controller::publish::{Error, Lead, PublishOptions, RedisPublisher, RedisServer as WriteTo};
 use linkerd_mcp_graph::{
     delta::{self, Delta},
-    feed::{Event, Position, Publisher, Subscription},
+    feed::{Event, Position, Publisher, Subscription, lease::Past},
     id::{Destination, EdgeId, Source, Text},
     metrics::{EdgeMetrics, Metrics},
     model::{Edge, Graph, Namespace, ObservedBy, Protocol, Tls},
@@ -415,6 +415,59 @@ async fn broken_messages_never_make_a_wrong_graph() -> Result<()> {
     assert_eq!((late.graph, late.counts.bad_snapshots.get() >= 1), (writer.graph.clone(), true));
     let at = writer.change(mk_graph(&["end"])?).await?;
     replica.until_at(at, &writer.graph).await
+}
+
+#[tokio::test]
+async fn a_snapshot_after_a_failure_reaches_those_who_were_up_to_date() -> Result<()> {
+    let redis = Redis::start(None).await?;
+    let mut writer = Writer::leading(&redis, mk_graph(&["api"])?).await?;
+    let mut replica = Replica::new(&redis)?;
+    let before = writer.change(mk_graph(&["db"])?).await?;
+    replica.until_at(before, &writer.graph).await?;
+    // A publication fails though the leader goes on leading. The controller is behind then: what changes meanwhile is
+    // in its next snapshot, not in a change of its own.
+    let mut raw = connect(&redis).await?;
+    let acl = |rule: &'static str| redis::cmd("ACL").arg(&["SETUSER", "default", rule]).to_owned();
+    let _: () = acl("-publish").query_async(&mut raw).await?;
+    writer.publisher.heartbeat(1).await.expect_err("it may not publish");
+    let _: () = acl("+publish").query_async(&mut raw).await?;
+    writer.graph = mk_graph(&["cache"])?;
+    let after = writer.snapshot().await?;
+    assert_eq!(after, Position { seq: before.seq + 1, ..before }, "one position names one graph");
+    replica.until_at(after, &writer.graph).await?;
+    let last = writer.change(mk_graph(&["cache", "db"])?).await?;
+    replica.until_at(last, &writer.graph).await
+}
+
+#[tokio::test]
+async fn the_epoch_of_a_reign_is_what_the_rule_says() -> Result<()> {
+    let redis = Redis::start(None).await?;
+    let mut raw = connect(&redis).await?;
+    let far = 4_000_000_000_000_u64;
+    for (previous, in_log) in
+        [(None, None), (Some(far), None), (Some(far), Some(far + 7)), (None, Some(far + 20))]
+    {
+        let _: () = redis::cmd("FLUSHALL").query_async(&mut raw).await?;
+        if let Some(epoch) = previous {
+            let _: () = raw.set(wire::EPOCH, epoch).await?;
+        }
+        if let Some(epoch) = in_log {
+            let _: String =
+                raw.xadd(wire::DELTAS, format!("{epoch}-3"), &[(wire::ENVELOPE_FIELD, "{}")]).await?;
+        }
+        let (seconds, micros): (u64, u64) = redis::cmd("TIME").query_async(&mut raw).await?;
+        let redis_ms = seconds * 1000 + micros / 1000;
+        let Lead::Ours { epoch } = Writer::idle(&redis, "writer")?.publisher.acquire().await? else {
+            bail!("somebody else leads")
+        };
+        let wanted = Past { previous, newest_in_log: in_log, redis_ms }.next_epoch();
+        match (previous, in_log) {
+            // Only the clock counts, and it goes on.
+            (None, None) => ensure!(epoch >= wanted && epoch < wanted + 60_000, "{epoch} and not {wanted}"),
+            _ => assert_eq!(epoch, wanted),
+        }
+    }
+    Ok(())
 }
 
 #[tokio::test]

@@ -49,7 +49,7 @@ pub struct SubscribeOptions {
     pub snapshot: Limits,
     /// How large a metric frame may be.
     pub frame: Limits,
-    /// After how much silence to look whether the connection still delivers; several heartbeats of the leader.
+    /// After how much silence a connection is not believed to deliver any more; several heartbeats of the leader.
     pub silence: Duration,
     /// The least time between two requests for a snapshot. A fifth more or less is chosen by chance, so that replicas
     /// do not ask all at once.

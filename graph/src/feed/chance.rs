@@ -33,3 +33,18 @@ impl Chance {
         duration.mul_f64(least + (most - least) * self.share())
     }
 }
+
+#[cfg(test)]
+impl Chance {
+    pub(crate) fn below(&mut self, most: u64) -> u64 {
+        self.next() % most.max(1)
+    }
+
+    pub(crate) fn between(&mut self, least: u64, most: u64) -> u64 {
+        least + self.below(most.saturating_sub(least))
+    }
+
+    pub(crate) fn one_in(&mut self, times: u64) -> bool {
+        self.below(times) == 0
+    }
+}

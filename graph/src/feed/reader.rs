@@ -30,6 +30,8 @@
 
 mod hydrate;
 mod numbers;
+#[cfg(test)]
+mod tests;
 
 use super::{Event, Position, chance::Chance};
 use crate::{
@@ -57,7 +59,7 @@ const PAUSES: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(5)
 pub struct Options {
     /// How large a metric frame may be.
     pub frame: Limits,
-    /// After how much silence to look whether the connection still delivers; several heartbeats of the leader.
+    /// After how much silence a connection is not believed to deliver any more; several heartbeats of the leader.
     pub silence: Duration,
     /// The least time between two requests for a snapshot. A fifth more or less is chosen by chance, so that replicas
     /// do not ask all at once.
@@ -173,8 +175,9 @@ pub enum Notice {
     Requested,
     /// A frame is not of the topology that is here, and not of one to come.
     LateFrame,
-    /// The connection only looked alive: Redis has what should have been pushed.
-    Deaf,
+    /// Nothing was pushed for a while, not even a heartbeat. Either there is no leader or the connection only looks
+    /// alive, so a new one is made.
+    Silence,
 }
 
 /// A change that cannot be applied.
@@ -236,8 +239,6 @@ enum Step {
     Log(Option<Position>),
     /// A message is of another reign: find out whose word counts.
     Reign(Position),
-    /// Nothing came for a while: does the log have anything?
-    Silent,
     /// Take what is pushed.
     Live,
 }
@@ -292,7 +293,7 @@ impl Reader {
         match (&self.step, self.position()) {
             (Step::Hydrate(candidate), _) => Command::Log { after: candidate.known.position },
             (Step::Ask(_), _) => Command::Request,
-            (Step::Log(_) | Step::Silent, Some(after)) => Command::Log { after },
+            (Step::Log(_), Some(after)) => Command::Log { after },
             (Step::Reign(_), Some(_)) => Command::Reign,
             (Step::Live, Some(_)) => Command::Listen { until: self.heard_at + self.options.silence },
             (Step::Look(_), _) | (_, None) => match self.hydration.look_at() {
@@ -319,8 +320,11 @@ impl Reader {
             }
             Input::Overflow => self.overflow(now),
             Input::Silence => {
+                // Once connected, the log tells what was not pushed, and the next heartbeat what is not in the log.
                 if matches!(self.step, Step::Live) {
-                    self.step = Step::Silent;
+                    self.notice(Notice::Silence);
+                    self.connected = false;
+                    self.retry_at = now;
                 }
             }
         }
@@ -337,7 +341,7 @@ impl Reader {
         self.connected = true;
         self.heard_at = now;
         self.step = match mem::replace(&mut self.step, Step::Live) {
-            Step::Live | Step::Reign(_) | Step::Silent => Step::Log(None),
+            Step::Live | Step::Reign(_) => Step::Log(None),
             // The Redis we come back to may not be the one we left.
             Step::Hydrate(Candidate { wanted, .. }) => Step::Look(wanted),
             unfinished => unfinished,
@@ -373,17 +377,6 @@ impl Reader {
         match mem::replace(&mut self.step, Step::Live) {
             Step::Hydrate(candidate) => self.hydrate(now, candidate, reign, entries),
             Step::Log(target) => self.catch_up(now, target, reign, entries),
-            Step::Silent => {
-                let ours = self.position().map(|position| position.epoch);
-                if entries.is_empty() && (reign.is_none() || reign == ours) {
-                    self.live(now);
-                } else {
-                    // What is in the log was not pushed.
-                    self.notice(Notice::Deaf);
-                    self.connected = false;
-                    self.retry_at = now;
-                }
-            }
             other => self.step = other,
         }
     }

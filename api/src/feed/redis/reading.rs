@@ -36,17 +36,15 @@ impl RedisSubscription {
     }
 
     async fn connect(&mut self, not_before: Duration) -> Result<(), Fault> {
-        if self.link.take().is_some() {
-            // The reader has found out that nothing is pushed over it any more.
-            return Err(self.cut_off());
-        }
+        self.link = None;
         tokio::time::sleep_until(self.origin + not_before).await;
         self.link = Some(self.dialer.dial(&self.names).await?);
         if mem::replace(&mut self.linked_before, true) {
             self.metrics.reconnects.inc();
+        }
+        if self.reported.take().is_some() {
             tracing::info!(address = %self.dialer.address(), "connected to the feed again");
         }
-        self.reported = None;
         self.take(Input::Connected);
         Ok(())
     }
@@ -144,7 +142,7 @@ impl RedisSubscription {
             ),
             Notice::Requested => drop(metrics.requests.inc()),
             Notice::LateFrame => tracing::debug!("a metric frame came too late for its topology"),
-            Notice::Deaf => tracing::warn!("Redis has changes that were not pushed; connecting anew"),
+            Notice::Silence => tracing::debug!("nothing came over the feed for a while; connecting anew"),
         }
     }
 }
