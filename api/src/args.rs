@@ -2,7 +2,7 @@
 
 use crate::{
     Api, Config,
-    feed::redis::{FeedMetrics, RedisServer, RedisSubscription, SubscribeOptions},
+    feed::redis::{FeedMetrics, RedisSubscription, SubscribeOptions},
     linkerd::{
         LinkerdArgs,
         sample::{self, SampleMetrics},
@@ -10,8 +10,9 @@ use crate::{
 };
 use anyhow::Context as _;
 use clap::{Parser, ValueEnum};
+use linkerd_mcp_feed::{End, RedisArgs, RedisMetrics};
 use prometheus_client::registry::Registry;
-use std::{io::IsTerminal as _, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{io::IsTerminal as _, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -19,17 +20,9 @@ use tracing_subscriber::EnvFilter;
 #[derive(Debug, Parser)]
 #[command(name = "linkerd-mcp-api", version)]
 pub struct Args {
-    /// Redis or Valkey, as in redis://user:password@host:6379 or rediss:// for TLS
-    #[arg(long, env = "LINKERD_MCP_REDIS_URL", hide_env_values = true, value_name = "URL")]
-    pub redis_url: String,
-
-    /// PEM file with the CA of Redis' certificate, instead of the system's
-    #[arg(long, env = "LINKERD_MCP_REDIS_CA_FILE", value_name = "FILE")]
-    pub redis_ca_file: Option<PathBuf>,
-
-    /// What stands before every key and channel in Redis, as the controller has it
-    #[arg(long, env = "LINKERD_MCP_REDIS_PREFIX", default_value = "", value_name = "PREFIX")]
-    pub redis_prefix: String,
+    /// Which Redis, and how to reach it.
+    #[command(flatten)]
+    pub redis: RedisArgs,
 
     /// Address for gRPC and JSON, a loopback address; port 0 picks one
     #[arg(long, env = "LINKERD_MCP_LISTEN", default_value = "127.0.0.1:8086", value_name = "ADDR:PORT")]
@@ -72,7 +65,7 @@ impl LogFormat {
     /// Starts logging to stderr, filtered by `LINKERD_MCP_LOG`.
     pub fn start(self) {
         let filter = EnvFilter::try_from_env("LINKERD_MCP_LOG")
-            .unwrap_or_else(|_| EnvFilter::new("warn,linkerd_mcp_api=info"));
+            .unwrap_or_else(|_| EnvFilter::new("warn,linkerd_mcp=info"));
         let builder = tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_ansi(std::io::stderr().is_terminal())
@@ -104,26 +97,15 @@ impl Args {
     }
 
     async fn serve(self) -> anyhow::Result<()> {
-        let Self {
-            redis_url,
-            redis_ca_file,
-            redis_prefix,
-            listen,
-            admin_listen,
-            drain_seconds,
-            linkerd,
-            log_format: _,
-        } = self;
+        let Self { redis, listen, admin_listen, drain_seconds, linkerd, log_format: _ } = self;
         // A wrong address ends the start, not the first question.
         let controllers = linkerd.controllers()?;
         let policy_controller = controllers.policy.clone();
-        let mut server = RedisServer::new(redis_url);
-        if let Some(file) = redis_ca_file {
-            let pem = tokio::fs::read(&file).await;
-            server.ca_pem = Some(pem.with_context(|| format!("cannot read {}", file.display()))?);
-        }
-        let options = SubscribeOptions { prefix: redis_prefix, ..SubscribeOptions::new(server) };
         let mut registry = Registry::default();
+        let redis_metrics = RedisMetrics::default();
+        redis_metrics.register(&mut registry);
+        let server = redis.server(End::Reads, redis_metrics)?;
+        let options = SubscribeOptions { prefix: redis.prefix()?, ..SubscribeOptions::new(server) };
         let feed_metrics = FeedMetrics::default();
         feed_metrics.register(&mut registry);
         let subscription = RedisSubscription::new(options, feed_metrics)?;

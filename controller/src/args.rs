@@ -6,12 +6,13 @@ use crate::{
     admin, cluster, index,
     lead::Leading,
     prometheus::{self, Either, ExtraMatcher, NoMetrics, Prometheus},
-    publish::{PublishOptions, RedisPublisher, RedisServer},
+    publish::{PublishOptions, RedisPublisher},
     watch,
 };
 use anyhow::Context as _;
 use clap::{Args as ClapArgs, Parser, ValueEnum};
 use duration::GoDuration;
+use linkerd_mcp_feed::{End, RedisArgs, RedisMetrics};
 use prometheus_client::registry::Registry;
 use std::{io::IsTerminal as _, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::mpsc};
@@ -21,17 +22,9 @@ use tracing_subscriber::EnvFilter;
 #[derive(Debug, Parser)]
 #[command(name = "linkerd-mcp-controller", version)]
 pub struct Args {
-    /// Redis or Valkey, as in redis://user:password@host:6379 or rediss:// for TLS
-    #[arg(long, env = "LINKERD_MCP_REDIS_URL", hide_env_values = true, value_name = "URL")]
-    pub redis_url: String,
-
-    /// PEM file with the CA of Redis' certificate, instead of the system's
-    #[arg(long, env = "LINKERD_MCP_REDIS_CA_FILE", value_name = "FILE")]
-    pub redis_ca_file: Option<PathBuf>,
-
-    /// What stands before every key and channel in Redis
-    #[arg(long, env = "LINKERD_MCP_REDIS_PREFIX", default_value = "", value_name = "PREFIX")]
-    pub redis_prefix: String,
+    /// Which Redis, and how to reach it.
+    #[command(flatten)]
+    pub redis: RedisArgs,
 
     /// Who this controller is, for people who look into Redis: the pod's uid
     #[arg(long, env = "LINKERD_MCP_HOLDER", value_name = "NAME")]
@@ -178,9 +171,7 @@ impl Args {
 
     async fn start(self) -> anyhow::Result<()> {
         let Self {
-            redis_url,
-            redis_ca_file,
-            redis_prefix,
+            redis,
             holder,
             lease,
             linkerd_namespace,
@@ -212,15 +203,13 @@ impl Args {
         };
         let source = source(&client, &cluster.cluster_domain, &prometheus, prometheus_metrics).await?;
 
-        let mut server = RedisServer::new(redis_url);
-        if let Some(path) = redis_ca_file {
-            server.ca_pem =
-                Some(std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?);
-        }
+        let redis_metrics = RedisMetrics::default();
+        redis_metrics.register(&mut registry);
+        let server = redis.server(End::Writes, redis_metrics)?;
         let holder =
             holder.or_else(|| std::env::var("HOSTNAME").ok()).unwrap_or_else(|| "controller".to_owned());
         let options =
-            PublishOptions { prefix: redis_prefix, lease: lease.0, ..PublishOptions::new(server, holder) };
+            PublishOptions { prefix: redis.prefix()?, lease: lease.0, ..PublishOptions::new(server, holder) };
         let mut publisher = RedisPublisher::new(options)?;
         if let Err(error) = publisher.check().await {
             tracing::warn!(

@@ -7,13 +7,13 @@
 //!
 //! When it is not certain what readers have (the connection broke while we waited for the answer, or the lease had run
 //! out and a change was not sent), nothing more is published until a snapshot of the graph as it is, under a number of
-//! its own: readers see the gap in the numbers and take the snapshot. [`resync_requested`](Publisher::resync_requested) asks for it, as it does at the
-//! start of a reign and when a reader asks.
+//! its own: readers see the gap in the numbers and take the snapshot.
+//! [`resync_requested`](Publisher::resync_requested) asks for it, as it does at the start of a reign and when a reader
+//! asks.
 
-mod connection;
 mod lease;
 
-pub use connection::{RedisFault, RedisServer};
+pub use linkerd_mcp_feed::{RedisFault, RedisServer};
 
 use crate::graph::{
     delta::Delta,
@@ -26,9 +26,9 @@ use crate::graph::{
     model::Graph,
     wire::{ENVELOPE_FIELD, EXPIRY_S, EdgesHash, Names, envelope, frame, patch, snapshot},
 };
-use connection::Connection;
 use futures::StreamExt;
 use lease::{Terms, millis};
+use linkerd_mcp_feed::Connection;
 use redis::{Script, ScriptInvocation};
 use std::{
     future::Future,

@@ -11,6 +11,7 @@ mod inbox;
 mod metrics;
 mod reading;
 
+pub use linkerd_mcp_feed::{RedisFault, RedisServer};
 pub use metrics::FeedMetrics;
 
 use crate::graph::{
@@ -21,22 +22,8 @@ use crate::graph::{
     wire::{Limits, Names},
 };
 use connection::{Dialer, Link};
-use redis::RedisError;
-use std::{fmt, mem, sync::Arc, time::Duration};
+use std::{mem, time::Duration};
 use tokio::time::Instant;
-
-/// Where Redis is and how long we wait for it.
-#[derive(Clone)]
-pub struct RedisServer {
-    /// `redis://[user:password@]host:port[/db]`, or `rediss://` for TLS.
-    pub url: String,
-    /// PEM of the authority that signed the server's certificate, where the system does not know it.
-    pub ca_pem: Option<Vec<u8>>,
-    /// How long connecting may take, login and subscription included.
-    pub connect_timeout: Duration,
-    /// How long a command may take. A snapshot of a large mesh has some 10 MB.
-    pub command_timeout: Duration,
-}
 
 /// How to subscribe.
 #[derive(Debug, Clone)]
@@ -59,59 +46,9 @@ pub struct SubscribeOptions {
 /// Why the feed cannot be read at the moment. It is tried again by itself; until then the last graph stands.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Fault {
-    /// The URL or the certificate cannot be used. The URL is not repeated: it may hold the password.
-    #[error(
-        "the Redis URL cannot be used; write redis://[user:password@]host:port[/db], or rediss:// for TLS"
-    )]
-    Url(#[source] Arc<RedisError>),
-    /// No connection.
-    #[error(
-        "cannot reach Redis at {address}; check that it runs and that nothing between us refuses the connection"
-    )]
-    Unreachable {
-        /// Where we look for it.
-        address: String,
-        /// Why not.
-        #[source]
-        source: Arc<RedisError>,
-    },
-    /// It does not answer in time.
-    #[error("Redis at {address} did not answer within {limit:?}; check its load and the network")]
-    Timeout {
-        /// Where it is.
-        address: String,
-        /// How long we waited.
-        limit: Duration,
-    },
-    /// The password is missing or wrong.
-    #[error("Redis at {address} refuses our login; check the user and the password in the Redis URL")]
-    Login {
-        /// Where it is.
-        address: String,
-        /// What it said.
-        #[source]
-        source: Arc<RedisError>,
-    },
-    /// We are logged in but may not do what we need to.
-    #[error(
-        "Redis at {address} does not permit what the feed needs; the ACL of the user must allow the keys and channels `mcp:*` and `mesh:*` and the commands GET, XRANGE, SUBSCRIBE and PUBLISH"
-    )]
-    Permission {
-        /// Where it is.
-        address: String,
-        /// What it said.
-        #[source]
-        source: Arc<RedisError>,
-    },
-    /// It refuses a command: loading, or not a Redis we know.
-    #[error("Redis at {address} refuses a command")]
-    Command {
-        /// Where it is.
-        address: String,
-        /// What it said.
-        #[source]
-        source: Arc<RedisError>,
-    },
+    /// Redis cannot be reached, or refuses us.
+    #[error(transparent)]
+    Redis(#[from] RedisFault),
     /// The connection that is pushed to has ended, or has stopped delivering.
     #[error("the subscription at Redis {address} was cut off; what was missed is read from the log")]
     Cut {
@@ -132,33 +69,24 @@ pub struct RedisSubscription {
     link: Option<Link>,
     linked_before: bool,
     /// What failed last and was told to the caller, who need not hear it again at every attempt.
-    reported: Option<mem::Discriminant<Fault>>,
+    reported: Option<Cause>,
     reader: Reader,
     /// The moment that the reader's time is counted from.
     origin: Instant,
 }
 
-// === impl RedisServer ===
+/// What kind of fault it is.
+type Cause = (mem::Discriminant<Fault>, Option<mem::Discriminant<RedisFault>>);
 
-impl RedisServer {
-    /// The server at `url`, with timeouts of 3 s to connect and 5 s for a command.
-    pub fn new(url: impl Into<String>) -> Self {
-        Self {
-            url: url.into(),
-            ca_pem: None,
-            connect_timeout: Duration::from_secs(3),
-            command_timeout: Duration::from_secs(5),
-        }
-    }
-}
+// === impl Fault ===
 
-impl fmt::Debug for RedisServer {
-    /// Without the URL, which may hold a password.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RedisServer")
-            .field("connect_timeout", &self.connect_timeout)
-            .field("command_timeout", &self.command_timeout)
-            .finish_non_exhaustive()
+impl Fault {
+    fn cause(&self) -> Cause {
+        let redis = match self {
+            Self::Redis(fault) => Some(mem::discriminant(fault)),
+            Self::Cut { .. } | Self::Ending => None,
+        };
+        (mem::discriminant(self), redis)
     }
 }
 
@@ -215,7 +143,8 @@ impl RedisSubscription {
         self.link = None;
         let now = self.now();
         self.reader.take(now, Input::Lost);
-        self.reported.replace(mem::discriminant(fault)) != Some(mem::discriminant(fault))
+        let cause = fault.cause();
+        self.reported.replace(cause) != Some(cause)
     }
 
     /// The connection; it is there when the reader is connected.

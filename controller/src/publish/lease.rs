@@ -1,7 +1,7 @@
 //! The lead, kept: a task renews the lease when [`Lease`] says so, and tells when it is lost.
 
-use super::connection::Connection;
 use crate::graph::feed::lease::{Lease, Loss, Renewal};
+use linkerd_mcp_feed::Connection;
 use redis::Script;
 use std::time::Duration;
 use tokio::{sync::watch, time::Instant};
