@@ -12,7 +12,7 @@ use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, Msg, RedisError,
     aio::{MultiplexedConnection, PubSub},
 };
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 /// Finds the server and connects to it. Clones know the same.
 #[derive(Debug, Clone)]
@@ -107,9 +107,17 @@ impl Dialer {
                 }
             }
         };
-        tokio::time::timeout(limit, finding)
-            .await
-            .unwrap_or_else(|_| Err(RedisFault::Timeout { address: self.address(), limit }))
+        tokio::time::timeout(limit, finding).await.unwrap_or_else(|_| Err(self.silent(self.address())))
+    }
+
+    fn during(&self) -> During {
+        During::Dialing { tls: matches!(self.info.addr(), ConnectionAddr::TcpTls { .. }) }
+    }
+
+    /// Nothing came in the time to connect.
+    fn silent(&self, address: String) -> RedisFault {
+        let limit = self.server.connect_timeout;
+        RedisFault::Timeout { address, limit, advice: self.during().on_silence() }
     }
 
     /// The node of the cluster that has `key`, and with it all our keys.
@@ -263,20 +271,16 @@ impl Node {
 
     /// The library's own limits do not cover the login, nor the check.
     async fn timed<T>(&self, dialing: impl Future<Output = Result<T, RedisError>>) -> Result<T, RedisFault> {
-        let limit = self.limit();
-        match tokio::time::timeout(limit, dialing).await {
+        match tokio::time::timeout(self.dialer.server.connect_timeout, dialing).await {
             Ok(dialed) => dialed.map_err(|error| self.dialing_fault(error)),
-            Err(_) => Err(RedisFault::Timeout { address: self.address.clone(), limit }),
+            Err(_) => Err(self.dialer.silent(self.address.clone())),
         }
-    }
-
-    fn limit(&self) -> Duration {
-        self.dialer.server.connect_timeout
     }
 
     fn dialing_fault(&self, error: RedisError) -> RedisFault {
         let missing = self.dialer.known.lock().missing.clone();
-        RedisFault::of(error, &self.address, self.limit(), During::Dialing, missing)
+        let limit = self.dialer.server.connect_timeout;
+        RedisFault::of(error, &self.address, limit, self.dialer.during(), missing)
     }
 }
 

@@ -53,13 +53,13 @@ pub enum RedisFault {
         #[source]
         source: Arc<RedisError>,
     },
-    /// It hangs up before it has said anything, as a server does that expects TLS.
-    #[error(
-        "Redis at {address} hung up before it answered; if it listens with TLS there, use rediss:// or --redis-tls"
-    )]
+    /// It hangs up before it has said anything, as a server does that expects TLS, or a certificate of ours.
+    #[error("Redis at {address} hung up before it answered; {advice}")]
     HungUp {
         /// Where it is.
         address: String,
+        /// What to do.
+        advice: &'static str,
         /// How.
         #[source]
         source: Arc<RedisError>,
@@ -76,10 +76,12 @@ pub enum RedisFault {
         source: Arc<RedisError>,
     },
     /// It does not answer in time.
-    #[error("Redis at {address} did not answer within {limit:?}; check its load and the network")]
+    #[error("Redis at {address} did not answer within {limit:?}; {advice}")]
     Timeout {
         /// Where it is.
         address: String,
+        /// What to look at.
+        advice: &'static str,
         /// How long we waited.
         limit: Duration,
     },
@@ -151,7 +153,9 @@ pub enum RedisFault {
 /// The moment of an error: while connecting the same error can mean something else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum During {
-    Dialing,
+    /// Connecting, without TLS or with it.
+    Dialing { tls: bool },
+    /// A command on a connection that has worked.
     Command,
 }
 
@@ -187,17 +191,42 @@ impl RedisFault {
             }
             ErrorKind::Server(ReadOnly | Moved | MasterDown) => Self::NotMaster { address, source },
             ErrorKind::Server(CrossSlot) => Self::Slots { address, source },
-            _ if source.is_timeout() => Self::Timeout { address, limit },
+            _ if source.is_timeout() => Self::Timeout { address, limit, advice: during.on_silence() },
             ErrorKind::InvalidClientConfig => Self::Url(source),
-            _ if during == During::Dialing
+            _ if during != During::Command
                 && source.is_connection_dropped()
                 && !source.is_connection_refusal() =>
             {
-                Self::HungUp { address, source }
+                Self::HungUp { address, advice: during.on_hang_up(), source }
             }
             ErrorKind::Io => Self::Unreachable { address, source },
             _ if source.is_unrecoverable_error() => Self::Unreachable { address, source },
             _ => Self::Command { address, source },
+        }
+    }
+}
+
+// === impl During ===
+
+impl During {
+    /// What to look at when nothing comes. Redis without TLS waits for more of what a client with TLS sends.
+    pub(crate) fn on_silence(self) -> &'static str {
+        match self {
+            Self::Dialing { tls: true } => {
+                "check its load and the network, and that it speaks TLS at that port"
+            }
+            Self::Dialing { tls: false } | Self::Command => "check its load and the network",
+        }
+    }
+
+    fn on_hang_up(self) -> &'static str {
+        match self {
+            Self::Dialing { tls: true } => {
+                "it may want a certificate of ours that it trusts (--redis-cert-file and --redis-key-file)"
+            }
+            Self::Dialing { tls: false } | Self::Command => {
+                "if it listens with TLS there, use rediss:// or --redis-tls"
+            }
         }
     }
 }

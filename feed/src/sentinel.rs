@@ -5,6 +5,7 @@
 
 use crate::{
     RedisFault,
+    fault::During,
     server::{RedisServer, Sentinels, host_and_port},
 };
 use futures::{StreamExt as _, stream::FuturesUnordered};
@@ -59,7 +60,9 @@ async fn ask(server: &RedisServer, sentinels: &Sentinels, address: &str) -> Resu
                 .query_async::<Option<(String, u16)>>(&mut sentinel)
                 .await
         };
-        said.await.map_err(|error| RedisFault::of(error, address, limit, crate::fault::During::Dialing, None))
+        said.await.map_err(|error| {
+            RedisFault::of(error, address, limit, During::Dialing { tls: server.tls.on }, None)
+        })
     };
     match tokio::time::timeout(limit, asking).await {
         Ok(Ok(Some(master))) => Ok(master),

@@ -76,20 +76,35 @@ impl Controller {
     ///
     /// When it does not get there.
     pub async fn start(options: &ControllerOptions) -> Result<Self, process::Error> {
+        Self::start_in(options, &[]).await
+    }
+
+    /// As [`Self::start`], with variables (`NAME=value`) in its environment. Without a `redis_url` none is given.
+    ///
+    /// # Errors
+    ///
+    /// When it does not get there.
+    pub async fn start_in(
+        options: &ControllerOptions,
+        environment: &[String],
+    ) -> Result<Self, process::Error> {
         let launch = Launch {
             program: "env",
             ports: 1,
             args: |dir: &Path, ports: &[u16]| {
                 let kubeconfig = dir.join("kubeconfig");
                 std::fs::write(&kubeconfig, &options.kubeconfig)?;
-                let mut args = vec![
+                let mut args = environment.to_vec();
+                args.extend([
                     format!("KUBECONFIG={}", text(&kubeconfig)),
                     text(&program("linkerd-mcp-controller").map_err(not_built)?),
-                    format!("--redis-url={}", options.redis_url),
                     format!("--prometheus-url={}", options.prometheus_url),
                     format!("--admin-listen=127.0.0.1:{}", ports[0]),
                     "--poll=1s".to_owned(),
-                ];
+                ]);
+                if !options.redis_url.is_empty() {
+                    args.push(format!("--redis-url={}", options.redis_url));
+                }
                 args.extend(options.more.iter().cloned());
                 Ok(args)
             },
@@ -145,17 +160,45 @@ impl Api {
         &self.process
     }
 
+    /// Starts it with these arguments and variables (`NAME=value`), and waits until it answers at all.
+    ///
+    /// # Errors
+    ///
+    /// When it does not get there.
+    pub async fn alive_with(arguments: &[String], environment: &[String]) -> Result<Self, process::Error> {
+        Self::launch(arguments, environment, "/livez").await
+    }
+
+    /// Its metrics, as Prometheus would scrape them.
+    ///
+    /// # Errors
+    ///
+    /// When it does not answer.
+    pub async fn metrics(&self) -> Result<String, reqwest::Error> {
+        reqwest::get(format!("http://127.0.0.1:{}/metrics", self.process.port(1))).await?.text().await
+    }
+
     async fn start_until(redis_url: &str, path: &str) -> Result<Self, process::Error> {
+        Self::launch(&[format!("--redis-url={redis_url}")], &[], path).await
+    }
+
+    async fn launch(
+        arguments: &[String],
+        environment: &[String],
+        path: &str,
+    ) -> Result<Self, process::Error> {
         let launch = Launch {
             program: "env",
             ports: 2,
             args: |_: &Path, ports: &[u16]| {
-                Ok(vec![
+                let mut args = environment.to_vec();
+                args.extend([
                     text(&program("linkerd-mcp-api").map_err(not_built)?),
-                    format!("--redis-url={redis_url}"),
                     format!("--listen=127.0.0.1:{}", ports[0]),
                     format!("--admin-listen=127.0.0.1:{}", ports[1]),
-                ])
+                ]);
+                args.extend_from_slice(arguments);
+                Ok(args)
             },
         };
         let process = process::start(launch, async |process| answers(process.port(1), path).await).await?;

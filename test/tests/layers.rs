@@ -31,29 +31,47 @@ fn every_crate_takes_its_lints_from_the_workspace() {
     }
 }
 
-#[test]
-fn the_graph_crate_is_pure() {
+/// All crates that one of ours depends on, at any depth, and itself.
+fn dependencies(package: &str) -> BTreeSet<String> {
     let tree = Command::new(env!("CARGO"))
-        .args([
-            "tree",
-            "--locked",
-            "--offline",
-            "-p",
-            "linkerd-mcp-graph",
-            "-e",
-            "normal",
-            "--prefix",
-            "none",
-        ])
+        .args(["tree", "--locked", "--offline", "-p", package, "-e", "normal", "--prefix", "none"])
         .current_dir(root())
         .output()
         .unwrap();
     let text = String::from_utf8(tree.stdout).unwrap();
     assert!(tree.status.success(), "{}", String::from_utf8_lossy(&tree.stderr));
-    let crates: BTreeSet<&str> = text.lines().filter_map(|line| line.split(' ').next()).collect();
-    assert!(crates.contains("linkerd-mcp-graph"), "cargo tree printed something else:\n{text}");
-    let intruders: Vec<&str> = NOT_PURE.into_iter().filter(|name| crates.contains(name)).collect();
-    assert!(intruders.is_empty(), "linkerd-mcp-graph depends on {intruders:?}; see cargo tree -i <name>");
+    let crates: BTreeSet<String> =
+        text.lines().filter_map(|line| line.split(' ').next().map(str::to_owned)).collect();
+    assert!(crates.contains(package), "cargo tree printed something else:\n{text}");
+    crates
+}
+
+fn assert_without(package: &str, never: &[&str]) {
+    let crates = dependencies(package);
+    let intruders: Vec<_> = never.iter().filter(|name| crates.contains(**name)).collect();
+    assert!(intruders.is_empty(), "{package} depends on {intruders:?}; see cargo tree -i <name>");
+}
+
+#[test]
+fn the_graph_crate_is_pure() {
+    assert_without("linkerd-mcp-graph", &NOT_PURE);
+}
+
+#[test]
+fn the_feed_crate_reaches_redis_and_neither_end_of_the_feed() {
+    let never = ["linkerd-mcp-controller", "linkerd-mcp-api", "kube", "tonic", "reqwest", "axum"];
+    assert_without("linkerd-mcp-feed", &never);
+    assert!(dependencies("linkerd-mcp-feed").contains("redis"));
+}
+
+#[test]
+fn controller_and_api_use_the_feed_crate_and_never_each_other() {
+    for (end, other) in
+        [("linkerd-mcp-controller", "linkerd-mcp-api"), ("linkerd-mcp-api", "linkerd-mcp-controller")]
+    {
+        assert_without(end, &[other]);
+        assert!(dependencies(end).contains("linkerd-mcp-feed"));
+    }
 }
 
 #[test]
