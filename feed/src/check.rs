@@ -69,9 +69,9 @@ impl MemoryPolicy {
         let mut answers = answers.into_iter();
         let config =
             answers.next().and_then(|answer| answer.and_then(|v| Ok(redis::from_redis_value(v)?)).ok());
-        let info = answers.next().and_then(|answer| match answer {
-            Ok(value) => Some(redis::from_redis_value::<String>(value).map_err(|error| error.to_string())),
-            Err(error) => Some(Err(error.to_string())),
+        let info = answers.next().map(|answer| match answer {
+            Ok(value) => redis::from_redis_value::<String>(value).map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
         });
         Ok(Self::of(config, info.unwrap_or_else(|| Err("it did not answer".to_owned()))))
     }

@@ -239,4 +239,14 @@ mod tests {
             "add it with `ACL SETUSER mcp +xadd`"
         );
     }
+
+    #[test]
+    fn the_documentation_has_the_rules_as_they_are() {
+        let page = include_str!("../../docs/redis.md").split_whitespace().collect::<Vec<_>>().join(" ");
+        for end in [End::Writes, End::Reads] {
+            let rule = Rights::new(end, Names::default(), "mcp").rule();
+            let rule = rule.split_whitespace().collect::<Vec<_>>().join(" ");
+            assert!(page.contains(&rule), "docs/redis.md does not have: {rule}");
+        }
+    }
 }

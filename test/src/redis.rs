@@ -1,5 +1,7 @@
 //! A Redis server that keeps everything in memory, and what people put around one: TLS, replicas, Sentinel, Cluster.
 //!
+//! With `LINKERD_MCP_RIG_VALKEY=1` it is Valkey: then `valkey-server` is started, which has to be where programs are found.
+//!
 //! To restart it under its clients, let them connect through [`crate::proxy`] and point that at the new one.
 
 use std::net::SocketAddr;
@@ -65,7 +67,7 @@ impl Redis {
     /// Starts it as the options say. It listens without TLS as well, for the tests to look into it.
     pub async fn start_with(options: &RedisOptions) -> Result<Self, process::Error> {
         let launch = Launch {
-            program: "redis-server",
+            program: program(),
             ports: 3,
             args: |dir: &Path, ports: &[u16]| arguments(dir, ports, options),
         };
@@ -148,7 +150,7 @@ impl Sentinel {
         password: Option<&str>,
     ) -> Result<Self, process::Error> {
         let launch = Launch {
-            program: "redis-server",
+            program: program(),
             ports: 1,
             args: |dir: &Path, ports: &[u16]| {
                 let file = dir.join("sentinel.conf");
@@ -194,6 +196,10 @@ impl Sentinel {
         })
         .await
     }
+}
+
+fn program() -> &'static str {
+    if std::env::var_os("LINKERD_MCP_RIG_VALKEY").is_some() { "valkey-server" } else { "redis-server" }
 }
 
 fn sentinel_conf(dir: &Path, port: u16, master: &Redis, quorum: usize, password: Option<&str>) -> String {
