@@ -362,7 +362,7 @@ async fn a_wrong_or_missing_password_is_a_sentence_that_says_what_to_do() -> Res
     let redis = Redis::start(Some("secret")).await?;
     let address = redis.address();
     let wanted =
-        format!("Redis at {address} refuses our login; check the user and the password in the Redis URL");
+        format!("Redis at {address} refuses our login; check the user and the password, in --redis-password-file or in the Redis URL");
     for url in [format!("redis://:wrong@{address}"), format!("redis://{address}")] {
         let mut publisher = RedisPublisher::new(PublishOptions::new(WriteTo::new(url.as_str()), "writer"))?;
         assert_eq!(publisher.check().await.expect_err("it has no password").to_string(), wanted);
