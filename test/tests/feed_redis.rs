@@ -361,8 +361,9 @@ async fn who_does_not_lead_publishes_nothing() -> Result<()> {
 async fn a_wrong_or_missing_password_is_a_sentence_that_says_what_to_do() -> Result<()> {
     let redis = Redis::start(Some("secret")).await?;
     let address = redis.address();
-    let wanted =
-        format!("Redis at {address} refuses our login; check the user and the password, in --redis-password-file or in the Redis URL");
+    let wanted = format!(
+        "Redis at {address} refuses our login; check the user and the password, in --redis-password-file or in the Redis URL"
+    );
     for url in [format!("redis://:wrong@{address}"), format!("redis://{address}")] {
         let mut publisher = RedisPublisher::new(PublishOptions::new(WriteTo::new(url.as_str()), "writer"))?;
         assert_eq!(publisher.check().await.expect_err("it has no password").to_string(), wanted);
