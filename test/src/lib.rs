@@ -23,6 +23,7 @@ pub mod fixtures;
 pub mod golden;
 pub mod linkerd;
 pub mod mesh;
+pub mod oracle;
 pub mod ours;
 pub mod process;
 pub mod prometheus;
