@@ -155,7 +155,7 @@ impl Oracle<'_> {
         best.map(|(_, route)| route)
     }
 
-    /// README, proxy side: a rule without matches takes everything, as the prefix `/`.
+    /// README, proxy side: a rule without matches takes everything, as the prefix `/`, on gRPC Servers too.
     fn rule_worths(
         &self,
         rule: &Value,
@@ -165,7 +165,7 @@ impl Oracle<'_> {
         let is_grpc = route["metadata"]["kind"] == "GRPCRoute" || !rule["matches"][0]["rpc"].is_null();
         let matches = list(rule, "/matches");
         match (matches.is_empty(), is_grpc) {
-            (true, true) => rpc_of(call).map(|_| (0, 0, 0, 0, 0)).into_iter().collect(),
+            (true, true) => vec![(0, 0, 0, 0, 0)],
             (true, false) => vec![(0, 1, 0, 0, 0)],
             (false, true) => matches.iter().filter_map(|item| grpc_worth(item, call)).collect(),
             (false, false) => matches.iter().filter_map(|item| self.http_worth(item, call)).collect(),
@@ -179,14 +179,15 @@ impl Oracle<'_> {
         let (rank, length) = if let Some(exact) = wanted["exact"].as_str() {
             (2, (exact == path).then_some(exact.len())?)
         } else if let Some(prefix) = wanted["prefix"].as_str() {
-            // Whole segments.
-            let rest = path.strip_prefix(prefix)?;
-            let whole = prefix.ends_with('/') || rest.is_empty() || rest.starts_with('/');
-            (1, whole.then_some(prefix.len())?)
+            // Whole segments; slashes at the end are no matter.
+            let prefix = if prefix == "/" { prefix } else { prefix.trim_end_matches('/') };
+            let rest = if prefix == "/" { "" } else { path.trim_end_matches('/').strip_prefix(prefix)? };
+            (1, (rest.is_empty() || rest.starts_with('/')).then_some(prefix.len())?)
         } else if let Some(pattern) = wanted["regex"].as_str() {
             (0, is_whole_match(pattern, path).then_some(path.len())?)
         } else {
-            (0, 0)
+            // As the prefix `/`, which is what the CRD fills in.
+            (1, 1)
         };
         let rank = if self.has(Flaw::GatewayPrecedence) { rank } else { 0 };
         let parameters: Vec<(String, String)> = query
@@ -259,10 +260,11 @@ fn host_worth(route: &Value, call: &Call) -> Option<usize> {
         .max()
 }
 
-/// Service and method of a gRPC call.
+/// Service and method of a gRPC call: a POST whose path has two segments; what comes after is not looked at.
 fn rpc_of(call: &Call) -> Option<(&str, &str)> {
-    let (service, method) = call.path.strip_prefix('/')?.split_once('/')?;
-    (call.method == "POST" && !method.contains('/')).then_some((service, method))
+    let (path, _) = call.path.split_once('?').unwrap_or((&call.path, ""));
+    let (service, rest) = path.strip_prefix('/')?.split_once('/')?;
+    (call.method == "POST").then_some((service, rest.split('/').next().unwrap_or_default()))
 }
 
 /// §5.7.15: length of the service, of the method, number of headers; an empty one is any.

@@ -120,7 +120,10 @@ fn values(read: &mut Map<String, Value>, key: &str, items: &[Value]) {
         .iter()
         .map(|item| {
             let how = if item["type"] == "RegularExpression" { "regex" } else { "exact" };
-            json!({"name": item["name"], how: item["value"]})
+            // A header's name has no letter case and is sent in lower case, as HTTP/2 has it.
+            let name = text(item, "/name");
+            let name = if key == "headers" { name.to_lowercase() } else { name.to_owned() };
+            json!({"name": name, how: item["value"]})
         })
         .collect();
     if !items.is_empty() {
