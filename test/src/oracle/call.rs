@@ -69,8 +69,9 @@ impl Oracle<'_> {
         call: Option<&Call>,
     ) -> Option<Outcome> {
         let object = self.workload(workload)?;
-        // §5.5.1: from loopback always, by the authorization `localhost`; no proxy or a skipped port, no policy.
-        if caller.address.is_loopback() {
+        // §5.5.1: from loopback always, by the authorization `localhost`, which is for these two addresses and not for
+        // 127.0.0.0/8; no proxy or a skipped port, no policy.
+        if ["127.0.0.1", "::1"].contains(&caller.address.to_string().as_str()) {
             return Some(Outcome::new(Decision::Allow, ["default localhost".to_owned()]));
         }
         if !in_mesh(object) || is_skipped(object, port) {

@@ -1,7 +1,10 @@
 //! Rules broken on purpose.
 
-/// A mistake about Linkerd's policy. The first ones are those of the only other tool that tries, as the project's notes
-/// number them; the others are mistakes that the recordings warn of.
+/// A mistake about Linkerd's policy.
+///
+/// The first ones are those of the only other tool that tries, as the project's notes number them; the others are
+/// mistakes that the recordings warn of. Errors 11 to 13 of that tool (names of Services taken for those of accounts,
+/// missing rights, swallowed errors) are not about objects and have none here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flaw {
     /// 1: of a targetRef only the name is read, and it is taken for a Server's.

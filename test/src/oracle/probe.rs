@@ -56,16 +56,15 @@ fn probed(workload: &Value, port: u32) -> Vec<String> {
     paths
 }
 
-/// README 23: a name is looked up in its own container, without letter case, among TCP ports; a number needs no
-/// declaration.
+/// README 23: a name is looked up in its own container, without letter case, and is its first TCP port of that name; a
+/// number needs no declaration.
 fn is_port(container: &Value, probed: &Value, port: u32) -> bool {
-    let port = u64::from(port);
+    let port = Some(u64::from(port));
     match probed.as_str() {
-        Some(wanted) => list(container, "/ports").iter().any(|declared| {
-            text(declared, "/name").eq_ignore_ascii_case(wanted)
-                && is_tcp(declared)
-                && declared["containerPort"].as_u64() == Some(port)
-        }),
-        None => probed.as_u64() == Some(port),
+        Some(wanted) => list(container, "/ports")
+            .iter()
+            .find(|declared| text(declared, "/name").eq_ignore_ascii_case(wanted) && is_tcp(declared))
+            .is_some_and(|declared| declared["containerPort"].as_u64() == port),
+        None => probed.as_u64() == port,
     }
 }

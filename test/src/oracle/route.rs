@@ -25,12 +25,13 @@ impl Oracle<'_> {
     }
 
     fn is_attached(&self, route: &Value, server: &Value) -> bool {
-        [POLICY, GATEWAY].contains(&group(route))
+        let belongs = [POLICY, GATEWAY].contains(&group(route))
             && namespace(route) == namespace(server)
-            && has_parent(route, server)
-            && !(self.is_conflicted(route, server) && !self.has(Flaw::ConflictIgnored))
-            && (!is_spoiled(route) || self.has(Flaw::SpoiledRouteAttached))
-            && !is_unusable(route)
+            && has_parent(route, server);
+        let is_kept_off = (self.is_conflicted(route, server) && !self.has(Flaw::ConflictIgnored))
+            || (is_spoiled(route) && !self.has(Flaw::SpoiledRouteAttached))
+            || is_unusable(route);
+        belongs && !is_kept_off
     }
 
     /// §5.7.2: a GRPCRoute of any namespace that names the Server, usable or not, keeps every HTTPRoute off it.

@@ -97,21 +97,17 @@ fn parses(server: &Value) -> bool {
     known && (port.is_string() || port.as_u64().is_some_and(|port| port <= 65_535))
 }
 
-/// README 1: names of ports are compared exactly, those of TCP ports only, over all containers and initContainers. One
-/// name may mean several numbers.
+/// README 1: names of ports are compared exactly, those of TCP ports only. In a pod over all containers and
+/// initContainers, where one name may mean several numbers. An ExternalWorkload has one number for a name, the last one.
 fn has_port(workload: &Value, wanted: &str, port: u32) -> bool {
-    let mut ports: Vec<(&Value, &str)> = Vec::new();
-    for container in containers(workload) {
-        ports.extend(list(container, "/ports").iter().map(|port| (port, "containerPort")));
-    }
+    let is_it = |declared: &&Value| text(declared, "/name") == wanted && is_tcp(declared);
+    let port = Some(u64::from(port));
     if is(workload, "ExternalWorkload") {
-        ports.extend(list(workload, "/spec/ports").iter().map(|port| (port, "port")));
+        let last = list(workload, "/spec/ports").iter().rfind(is_it);
+        return last.is_some_and(|declared| declared["port"].as_u64() == port);
     }
-    ports.iter().any(|(declared, number)| {
-        text(declared, "/name") == wanted
-            && is_tcp(declared)
-            && declared[*number].as_u64() == Some(u64::from(port))
-    })
+    let all = containers(workload).into_iter().flat_map(|container| list(container, "/ports"));
+    all.filter(is_it).any(|declared| declared["containerPort"].as_u64() == port)
 }
 
 pub(super) fn is_tcp(port: &Value) -> bool {

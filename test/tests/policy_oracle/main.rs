@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failing helper fails the test")]
 
+mod difference;
 mod evaluator;
 mod generate;
 mod properties;
