@@ -75,7 +75,7 @@ fn row<'a>(mesh: &Mesh<'_>, endpoint: Endpoint<'a>, columns: &Columns) -> Row<'a
 struct Columns {
     identities: Vec<Text>,
     places: AHashMap<Text, u32>,
-    /// Places by what follows an identity's first dot: the suffix that stands for a namespace.
+    /// Places by the suffix that stands for the namespace of an identity.
     below: AHashMap<Text, Vec<u32>>,
 }
 
@@ -91,7 +91,7 @@ impl Columns {
         for (at, identity) in columns.identities.iter().enumerate() {
             let at = u32::try_from(at).unwrap_or(u32::MAX);
             columns.places.insert(identity.clone(), at);
-            if let Some((_, below)) = identity.split_once('.').filter(|_| !identity.contains("://")) {
+            if let Some(below) = of_namespace(identity) {
                 columns.below.entry(below.into()).or_default().push(at);
             }
         }
@@ -108,7 +108,10 @@ impl Columns {
             match self.of_authorization(row) {
                 Admitted::Everyone => return Admitted::Everyone,
                 Admitted::Meshed => meshed = true,
-                Admitted::MeshedDns(_) => dns = true,
+                Admitted::MeshedDns(places) => {
+                    dns = true;
+                    listed.extend(places);
+                }
                 Admitted::Listed(places) => listed.extend(places),
                 Admitted::NotEnforced => {}
             }
@@ -133,13 +136,11 @@ impl Columns {
         match &row.authentication {
             Authentication::Unauthenticated {} => Admitted::Everyone,
             Authentication::MeshTls(Clients::Any { .. }) => Admitted::Meshed,
-            Authentication::MeshTls(Clients::Identities { suffixes, .. })
-                if suffixes.iter().any(Vec::is_empty) =>
-            {
-                Admitted::MeshedDns(Vec::new())
-            }
             Authentication::MeshTls(Clients::Identities { identities, suffixes }) => {
                 let exact = identities.iter().filter_map(|identity| self.places.get(identity).copied());
+                if suffixes.iter().any(Vec::is_empty) {
+                    return Admitted::MeshedDns(exact.collect());
+                }
                 let below = suffixes.iter().flat_map(|labels| self.below(&labels.join(".")));
                 Admitted::Listed(exact.chain(below).collect())
             }
@@ -148,10 +149,8 @@ impl Columns {
 
     /// The identities below a suffix: at once where it stands for a namespace, else by looking at all of them.
     fn below(&self, suffix: &str) -> Vec<u32> {
-        let direct = self.below.get(suffix).cloned().unwrap_or_default();
-        let is_namespace = suffix.contains(".serviceaccount.identity.");
-        if is_namespace {
-            return direct;
+        if suffix.split_once(".serviceaccount.identity.").is_some_and(|(first, _)| !first.contains('.')) {
+            return self.below.get(suffix).cloned().unwrap_or_default();
         }
         let below = |identity: &&Text| {
             !identity.contains("://")
@@ -163,6 +162,13 @@ impl Columns {
             .filter_map(|identity| self.places.get(identity).copied())
             .collect()
     }
+}
+
+/// The end of an identity that all of its namespace have. Names of ServiceAccounts may have dots, namespaces have none.
+fn of_namespace(identity: &str) -> Option<&str> {
+    let (account, namespace) = identity.split_once(".serviceaccount.identity.")?.0.rsplit_once('.')?;
+    let dot = account.len() + 1;
+    (!identity.contains("://") && !namespace.is_empty()).then(|| identity.get(dot..)).flatten()
 }
 
 // === impl Matrix ===
