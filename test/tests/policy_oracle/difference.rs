@@ -18,8 +18,7 @@ pub(crate) fn decided_otherwise(
 ) -> Option<String> {
     let oracle = Oracle { objects: &world.objects, cluster: &world.cluster, flaw };
     let verdict = evaluator.verdict(question);
-    let expected =
-        oracle.decide(&question.caller, &question.workload, question.port, question.call.as_ref()).unwrap();
+    let expected = question.ask(&oracle);
     let ours = outcome(&verdict);
     (ours != expected)
         .then(|| format!("evaluator {ours:?}\noracle    {expected:?}\nreasons   {:?}", verdict.reasons))

@@ -7,6 +7,7 @@ mod route;
 mod workload;
 
 pub(crate) use policy::{authorization_policy, server, server_authorization};
+pub(crate) use workload::clients;
 
 use call::{caller, grpc_call, http_call};
 use linkerd_mcp_test::oracle::{Call, Caller, Workload};

@@ -8,3 +8,4 @@ mod evaluator;
 mod generate;
 mod properties;
 mod recorded;
+mod surfaces;

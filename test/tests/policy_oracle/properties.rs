@@ -10,16 +10,16 @@ use linkerd_mcp_test::oracle::Flaw;
 use serde_json::Value;
 
 /// How many sets of objects, from the seeds 0, 1, 2 and so on; `POLICY_ORACLE_WORLDS` for a longer search.
-fn worlds() -> u64 {
+pub(crate) fn worlds() -> u64 {
     std::env::var("POLICY_ORACLE_WORLDS").map_or(500, |count| count.parse().unwrap())
 }
 
 /// What must happen more often than this is not rare: 10 for the usual count of worlds.
-fn few() -> usize {
+pub(crate) fn few() -> usize {
     usize::try_from(worlds()).unwrap() / 50
 }
 
-const QUESTIONS: usize = 16;
+pub(crate) const QUESTIONS: usize = 16;
 
 #[test]
 fn the_evaluator_decides_every_call_as_the_oracle_does() {

@@ -17,7 +17,7 @@ pub(super) fn caller(dice: &mut Dice, world: &World) -> Caller {
     ];
     let address =
         if dice.one_in(25) { dice.pick(&["127.0.0.1", "::1", "127.0.0.2"]) } else { dice.pick(&addresses) };
-    let account = dice.pick(&["web", "web", "bot"]);
+    let account = dice.pick(&["web", "web", "web", "web", "bot", "web.x"]);
     let namespace = dice.pick(&["a", "a", "b"]);
     let identity = match dice.roll(12) {
         0 | 1 => None,

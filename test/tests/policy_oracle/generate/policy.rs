@@ -170,7 +170,7 @@ pub(super) fn mesh_tls_authentication(dice: &mut Dice, at: usize) -> Value {
     }
     if form >= 3 {
         spec["identityRefs"] = json!(dice.some(1..=2, |dice| match dice.roll(5) {
-            0 => json!({"kind": "Namespace", "name": dice.pick(&["a", "b"])}),
+            0 => json!({"kind": "Namespace", "name": dice.pick(&["a", "a", "b"])}),
             1 if dice.one_in(4) => json!({"kind": "Pod", "name": "web"}),
             _ => account_reference_in_core(dice),
         }));

@@ -101,7 +101,9 @@ fn headers(dice: &mut Dice) -> Value {
 }
 
 pub(super) fn grpc_route(dice: &mut Dice, at: usize) -> Value {
-    let namespace = namespace(dice);
+    // From elsewhere it attaches to nothing, and keeps HTTPRoutes off the Server all the same.
+    let strays = dice.one_in(5);
+    let namespace = if strays { "b" } else { namespace(dice) };
     let methods = [
         json!({"type": "Exact", "service": "pkg.Svc", "method": "Get"}),
         json!({"service": "pkg.Svc"}),
@@ -124,6 +126,9 @@ pub(super) fn grpc_route(dice: &mut Dice, at: usize) -> Value {
         })})
     });
     let mut spec = json!({"parentRefs": dice.some(1..=2, |dice| parent(dice, namespace)), "rules": rules});
+    if strays {
+        spec["parentRefs"][0]["namespace"] = json!("a");
+    }
     if dice.one_in(5) {
         spec["hostnames"] = json!([dice.pick(&["web.example", "*.apps.example"])]);
     }

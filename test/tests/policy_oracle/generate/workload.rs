@@ -1,6 +1,6 @@
 //! Pods and ExternalWorkloads, with annotations good and bad.
 
-use super::{DEFAULTS, Dice, NAMES_OF_PORTS, PORTS, labels, namespace, object};
+use super::{DEFAULTS, Dice, NAMES_OF_PORTS, PORTS, World, labels, namespace, object};
 use serde_json::{Map, Value, json};
 
 fn annotations(dice: &mut Dice) -> Value {
@@ -46,7 +46,7 @@ pub(super) fn pod(dice: &mut Dice, at: usize) -> Value {
         1 if is_meshed => init.push(proxy),
         _ => {}
     }
-    let spec = json!({"serviceAccountName": dice.pick(&["web", "bot"]), "containers": containers, "initContainers": init});
+    let spec = json!({"serviceAccountName": dice.pick(&["web", "web", "bot", "web.x"]), "containers": containers, "initContainers": init});
     let mut pod = object("v1", "Pod", namespace, &format!("pod{at}"), dice, spec);
     pod["metadata"]["labels"] = labels(dice);
     pod["metadata"]["annotations"] = annotations(dice);
@@ -119,4 +119,26 @@ pub(super) fn external_workload(dice: &mut Dice, at: usize) -> Value {
         .unwrap()
         .remove("config.linkerd.io/skip-inbound-ports");
     workload
+}
+
+/// Meshed pods that do nothing but give the mesh their identities; names of accounts may have dots.
+pub(crate) fn clients(world: &World) -> Vec<Value> {
+    let accounts = ["web", "bot", "web.x"].into_iter().flat_map(|account| [("a", account), ("b", account)]);
+    let pod = |(namespace, account): (&str, &str)| {
+        json!({
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {
+                "namespace": namespace,
+                "name": format!("client-{account}"),
+                "labels": {"linkerd.io/control-plane-ns": world.cluster["control_plane_namespace"]},
+            },
+            "spec": {
+                "serviceAccountName": account,
+                "containers": [{"name": "linkerd-proxy", "image": "proxy:1"}],
+            },
+            "status": {"phase": "Running"},
+        })
+    };
+    accounts.map(pod).collect()
 }
