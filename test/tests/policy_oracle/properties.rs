@@ -76,7 +76,7 @@ fn a_broken_rule_is_found() {
 fn a_counterexample_is_made_small() {
     let flaw = Some(Flaw::ExceptIgnored);
     let mut told = 0;
-    for seed in 0..100 {
+    for seed in 0..400 {
         let mut dice = Dice::new(seed);
         let world = World::random(&mut dice);
         let evaluator = Evaluator::new(&world);

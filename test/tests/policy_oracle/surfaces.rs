@@ -70,7 +70,7 @@ fn policies_that_follow_events_decide_as_those_read_at_once() {
 #[test]
 fn what_goes_or_comes_counts_at_once() {
     let mut changed = 0;
-    for seed in 0..worlds() {
+    for seed in 0..worlds() / 2 {
         let mut dice = Dice::new(seed);
         let world = World::random(&mut dice);
         let questions: Vec<Question> = (0..QUESTIONS).map(|_| Question::random(&mut dice, &world)).collect();
@@ -97,7 +97,7 @@ fn what_goes_or_comes_counts_at_once() {
             }
         }
     }
-    assert!(changed > 10 * few(), "only {changed} calls depend on an object");
+    assert!(changed > 5 * few(), "only {changed} calls depend on an object");
 }
 
 fn is_same(object: &Value, fact: &PolicyObject) -> bool {
@@ -213,7 +213,7 @@ fn a_quick_decision_is_the_oracles_and_names_the_same_authorizations() {
 #[test]
 fn the_matrix_has_those_whom_the_oracle_lets_in() {
     let mut fields = [0, 0];
-    for seed in 0..worlds() / 6 {
+    for seed in 0..worlds() / 4 {
         let mut world = World::random(&mut Dice::new(seed));
         world.objects.extend(clients(&world));
         let oracle = Oracle { objects: &world.objects, cluster: &world.cluster, flaw: None };
@@ -228,12 +228,14 @@ fn the_matrix_has_those_whom_the_oracle_lets_in() {
                     let caller = Caller { address, tls: true, identity };
                     is_let_in(&oracle.decide(&caller, &workload, row.endpoint.port.into(), None).unwrap())
                 };
-                let places = ADDRESSES.iter().filter(from).count();
+                // Where addresses do not matter, two that are far apart will do.
+                let addresses = if row.by_address { &ADDRESSES[..] } else { &ADDRESSES[..2] };
+                let places = addresses.iter().filter(from).count();
                 let admits = matrix.admits(row, place);
                 let agree = if row.by_address {
                     admits || places == 0
                 } else {
-                    places == if admits { ADDRESSES.len() } else { 0 }
+                    places == if admits { addresses.len() } else { 0 }
                 };
                 assert!(agree, "seed {seed} {identity} from {places} addresses {admits}: {row:?}");
                 fields[usize::from(!row.by_address && admits)] += 1;

@@ -170,13 +170,15 @@ pub(super) fn mesh_tls_authentication(dice: &mut Dice, at: usize) -> Value {
     }
     if form >= 3 {
         spec["identityRefs"] = json!(dice.some(1..=2, |dice| match dice.roll(5) {
-            0 => json!({"kind": "Namespace", "name": dice.pick(&["a", "a", "b"])}),
-            1 if dice.one_in(4) => json!({"kind": "Pod", "name": "web"}),
+            0 | 1 => json!({"kind": "Namespace", "name": dice.pick(&["a", "a", "b"])}),
+            2 if dice.one_in(4) => json!({"kind": "Pod", "name": "web"}),
             _ => account_reference_in_core(dice),
         }));
     }
-    if dice.one_in(20) {
-        spec = json!({"identities": []});
+    match dice.roll(20) {
+        0 => spec = json!({"identities": []}),
+        1 | 2 => spec = json!({"identities": ["*", "spiffe://root.example/vm"]}),
+        _ => {}
     }
     object(
         "policy.linkerd.io/v1alpha1",

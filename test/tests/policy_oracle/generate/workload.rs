@@ -121,7 +121,7 @@ pub(super) fn external_workload(dice: &mut Dice, at: usize) -> Value {
     workload
 }
 
-/// Meshed pods that do nothing but give the mesh their identities; names of accounts may have dots.
+/// Meshed pods and a VM that do nothing but give the mesh their identities; names of accounts may have dots.
 pub(crate) fn clients(world: &World) -> Vec<Value> {
     let accounts = ["web", "bot", "web.x"].into_iter().flat_map(|account| [("a", account), ("b", account)]);
     let pod = |(namespace, account): (&str, &str)| {
@@ -140,5 +140,15 @@ pub(crate) fn clients(world: &World) -> Vec<Value> {
             "status": {"phase": "Running"},
         })
     };
-    accounts.map(pod).collect()
+    let outside = json!({
+        "apiVersion": "workload.linkerd.io/v1beta1",
+        "kind": "ExternalWorkload",
+        "metadata": {"namespace": "b", "name": "client-vm"},
+        "spec": {
+            "meshTLS": {"identity": "spiffe://root.example/vm", "serverName": "vm.example"},
+            "workloadIPs": [{"ip": "192.0.2.11"}],
+            "ports": [],
+        },
+    });
+    accounts.map(pod).chain([outside]).collect()
 }
