@@ -273,6 +273,28 @@ async fn a_check_names_what_decides_and_what_would_change_it_in_both_protocols()
 }
 
 #[tokio::test]
+async fn clients_that_are_not_workloads_here_are_judged_by_what_the_proxy_sees_of_them() {
+    let rig = Rig::start(None).await;
+    for (from, decision, note) in [
+        ("web.shop.serviceaccount.identity.linkerd.cluster.local", "allow", None),
+        ("shop/sa/web", "allow", None),
+        ("203.0.113.7", "deny", None),
+        (
+            "linkerd-gateway.linkerd-multicluster.serviceaccount.identity.linkerd.cluster.local",
+            "deny",
+            Some("clients of other clusters"),
+        ),
+    ] {
+        let (status, json) = rig.get(&format!("/v1/access?from={from}&to=shop/cart:80")).await;
+        assert_eq!((status, &json["decision"]), (200, &json!(decision)), "{from}: {json}");
+        let notes = json["notes"].to_string();
+        assert_eq!(notes.contains("multicluster gateway"), note.is_some(), "{from}: {notes}");
+        assert!(note.is_none_or(|note| notes.contains(note)), "{from}: {notes}");
+    }
+    rig.stop().await;
+}
+
+#[tokio::test]
 async fn who_may_call_whom_and_what_linkerd_resolves_are_the_same_in_both_protocols() {
     let rig = Rig::start(None).await;
     let request = v1::ListAccessRequest { to: "shop/cart".into(), ..Default::default() };

@@ -73,6 +73,13 @@ pub fn check<'a>(
         );
     }
     notes.extend(routes_of(mesh, callee));
+    if accesses.iter().filter_map(Access::identity).any(|identity| is_gateway(identity)) {
+        notes.push(
+            "This is the identity of a multicluster gateway: clients of other clusters that come through it all present \
+             it, so the answer is the same for every one of them."
+                .to_owned(),
+        );
+    }
     if accesses.is_empty() {
         return Err(Unanswerable::NoClient(caller.to_string()));
     }
@@ -89,6 +96,12 @@ pub(super) fn assumptions(mesh: &Mesh<'_>) -> Vec<String> {
                 .to_owned(),
         ],
     }
+}
+
+/// Gateways of linkerd-multicluster run as this ServiceAccount, and their proxies put their own identity in the place of
+/// the remote client's.
+fn is_gateway(identity: &str) -> bool {
+    identity.starts_with("linkerd-gateway.") && identity.contains(".serviceaccount.identity.")
 }
 
 fn appearances(
