@@ -7,7 +7,7 @@ use crate::{
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::{Command, ExitStatus, Output},
     time::Duration,
 };
 
@@ -117,6 +117,16 @@ impl Controller {
     /// The process, to freeze or stop it.
     pub fn process(&self) -> &Process {
         &self.process
+    }
+
+    /// Ends it as Kubernetes does, and gives how it ended if it did in time.
+    pub async fn stop(self) -> Option<ExitStatus> {
+        self.process.stop().await
+    }
+
+    /// Ends it at once, as `kill -9` or a lost node does.
+    pub fn kill(self) {
+        self.process.kill();
     }
 
     /// Its metrics, as Prometheus would scrape them.

@@ -213,10 +213,15 @@ impl Process {
         self.signal(Signal::CONT);
     }
 
-    /// Asks the program to end, waits, and kills it only if it does not.
-    pub async fn stop(mut self) {
+    /// Asks the program to end, waits, and kills it only if it does not. Gives how it ended if it did by itself.
+    pub async fn stop(mut self) -> Option<ExitStatus> {
         self.signal(Signal::TERM);
-        let _ = wait::until("it ended", GRACE, async || self.child.try_wait().transpose()).await;
+        wait::until("it ended", GRACE, async || self.child.try_wait().transpose()).await.ok()?.ok()
+    }
+
+    /// Ends it at once, as `kill -9` or a lost node does.
+    pub fn kill(self) {
+        drop(self);
     }
 
     fn signal(&self, signal: Signal) {

@@ -1,4 +1,9 @@
 //! A TCP proxy that can be told to misbehave, to put between a program and what it depends on.
+//!
+//! Started with a [`Meddler`] it knows the messages that Redis pushes to subscribers, and can lose, repeat, delay or
+//! change single ones.
+
+pub mod pushes;
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,6 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use crate::background::Background;
+use pushes::{Meddler, Wire};
 
 /// What the proxy does with bytes and with new connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,11 +52,20 @@ struct State {
 impl Proxy {
     /// Starts a proxy that passes everything on.
     pub fn start(target: SocketAddr) -> io::Result<Self> {
+        Self::start_with(target, None)
+    }
+
+    /// Starts a proxy in front of Redis that passes everything on but for what `meddler` does to pushed messages.
+    pub fn meddling(target: SocketAddr, meddler: Meddler) -> io::Result<Self> {
+        Self::start_with(target, Some(meddler))
+    }
+
+    fn start_with(target: SocketAddr, meddler: Option<Meddler>) -> io::Result<Self> {
         let listener = std::net::TcpListener::bind(("127.0.0.1", 0))?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let (state, state_rx) = watch::channel(State { target, behaviour: Behaviour::Pass, generation: 0 });
-        let server = Background::spawn("proxy", move || accept(listener, state_rx))?;
+        let server = Background::spawn("proxy", move || accept(listener, state_rx, meddler))?;
         Ok(Self { address, state, _server: server })
     }
 
@@ -75,7 +90,7 @@ impl Proxy {
     }
 }
 
-async fn accept(listener: std::net::TcpListener, state_rx: watch::Receiver<State>) {
+async fn accept(listener: std::net::TcpListener, state_rx: watch::Receiver<State>, meddler: Option<Meddler>) {
     let listener = TcpListener::from_std(listener).expect("the listener does not block");
     loop {
         let Ok((client, _)) = listener.accept().await else { continue };
@@ -84,20 +99,20 @@ async fn accept(listener: std::net::TcpListener, state_rx: watch::Receiver<State
             let _ = client.set_zero_linger();
             continue;
         }
-        tokio::spawn(connection(client, state_rx.clone()));
+        tokio::spawn(connection(client, state_rx.clone(), meddler.clone()));
     }
 }
 
 /// Carries one connection until either side ends it or the proxy is told to cut it.
-async fn connection(client: TcpStream, state_rx: watch::Receiver<State>) {
+async fn connection(client: TcpStream, state_rx: watch::Receiver<State>, meddler: Option<Meddler>) {
     let State { target, generation, .. } = *state_rx.borrow();
     let carry = async {
         let Ok(server) = TcpStream::connect(target).await else { return };
         let (from_client, to_client) = client.into_split();
         let (from_server, to_server) = server.into_split();
         let _ = tokio::join!(
-            copy(from_client, to_server, state_rx.clone()),
-            copy(from_server, to_client, state_rx.clone())
+            copy(from_client, to_server, state_rx.clone(), None),
+            copy(from_server, to_client, state_rx.clone(), meddler.map(Wire::new))
         );
     };
     let mut cut_rx = state_rx.clone();
@@ -111,6 +126,7 @@ async fn copy(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     mut state_rx: watch::Receiver<State>,
+    mut wire: Option<Wire>,
 ) -> io::Result<()> {
     let mut piece = vec![0; 16 * 1024];
     loop {
@@ -125,7 +141,10 @@ async fn copy(
         if let Behaviour::Delay(time) = behaviour {
             tokio::time::sleep(time).await;
         }
-        to.write_all(&piece[..n]).await?;
+        match &mut wire {
+            None => to.write_all(&piece[..n]).await?,
+            Some(wire) => to.write_all(&wire.pass(&piece[..n])).await?,
+        }
     }
 }
 
