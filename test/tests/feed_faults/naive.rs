@@ -36,7 +36,7 @@ impl Naive {
     pub(crate) async fn start(redis: SocketAddr) -> Self {
         let client = Client::open(format!("redis://{redis}")).unwrap();
         let mut pubsub = client.get_async_pubsub().await.unwrap();
-        pubsub.subscribe(wire::DELTA).await.unwrap();
+        pubsub.subscribe(&[wire::DELTA, wire::METRICS]).await.unwrap();
         let mut commands = client.get_multiplexed_async_connection().await.unwrap();
         let bytes = wait::until("there is a snapshot", SOON, async || {
             let bytes: Option<Vec<u8>> = commands.get(wire::SNAPSHOT).await.ok()?;
@@ -74,6 +74,12 @@ impl Naive {
     /// All it has seen so far.
     pub(crate) fn seen(&self) -> Seen {
         self.seen.lock().clone()
+    }
+
+    /// Waits until nothing comes any more because its connection has ended.
+    pub(crate) async fn until_cut_off(&self) {
+        let ended = wait::until("the connection ends", SOON, async || self.task.is_finished().then_some(()));
+        ended.await.unwrap();
     }
 
     /// Waits until it has seen what is wanted.
