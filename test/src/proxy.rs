@@ -24,6 +24,16 @@ pub enum Behaviour {
     Pass,
     /// Hands everything on, each piece this much later.
     Delay(Duration),
+    /// Hands everything on, each piece this much later, and one of so many later again, as when packets get lost and
+    /// are sent again.
+    Lossy {
+        /// For every piece.
+        delay: Duration,
+        /// One of how many pieces is sent again.
+        one_in: u32,
+        /// After how long it is.
+        again: Duration,
+    },
     /// Keeps connections open and accepts new ones, but nothing comes through, as in a network partition.
     Stall,
     /// Resets every new connection. Open ones go on; see [`Proxy::cut`].
@@ -117,8 +127,10 @@ async fn connection(client: TcpStream, state_rx: watch::Receiver<State>, meddler
     };
     let mut cut_rx = state_rx.clone();
     tokio::select! {
-        () = carry => {}
+        // First, so that nothing that was held back comes through when a stall ends right after a cut.
+        biased;
         _ = cut_rx.wait_for(|state| state.generation != generation) => {}
+        () = carry => {}
     }
 }
 
@@ -129,6 +141,7 @@ async fn copy(
     mut wire: Option<Wire>,
 ) -> io::Result<()> {
     let mut piece = vec![0; 16 * 1024];
+    let mut pieces = 0_u32;
     loop {
         let n = from.read(&mut piece).await?;
         if n == 0 {
@@ -138,8 +151,14 @@ async fn copy(
             Ok(state) => state.behaviour,
             Err(_) => return Ok(()),
         };
-        if let Behaviour::Delay(time) = behaviour {
-            tokio::time::sleep(time).await;
+        pieces = pieces.wrapping_add(1);
+        match behaviour {
+            Behaviour::Delay(time) => tokio::time::sleep(time).await,
+            Behaviour::Lossy { delay, one_in, again } => {
+                let lost = pieces.is_multiple_of(one_in);
+                tokio::time::sleep(if lost { delay + again } else { delay }).await;
+            }
+            Behaviour::Pass | Behaviour::Stall | Behaviour::Refuse => {}
         }
         match &mut wire {
             None => to.write_all(&piece[..n]).await?,
@@ -188,6 +207,19 @@ mod tests {
         let started = Instant::now();
         assert_eq!(&say(&mut stream).await.unwrap(), b"ping");
         assert!(started.elapsed() >= Duration::from_millis(200), "there and back");
+    }
+
+    #[tokio::test]
+    async fn one_of_so_many_pieces_is_later_than_the_others() {
+        let proxy = Proxy::start(echo().await).unwrap();
+        let mut stream = connect(&proxy).await;
+        let again = Duration::from_millis(100);
+        proxy.behave(Behaviour::Lossy { delay: Duration::ZERO, one_in: 3, again });
+        let started = Instant::now();
+        for _ in 0..3 {
+            assert_eq!(&say(&mut stream).await.unwrap(), b"ping");
+        }
+        assert!(started.elapsed() >= 2 * again, "the third, there and back");
     }
 
     #[tokio::test]

@@ -246,7 +246,7 @@ async fn r3_a_leader_that_is_cut_off_from_redis_gives_way_and_what_it_said_late_
     // Its change is on its way to Redis from now on, and so is one that asks for no fence.
     world.set("web", 81).await;
     let _unanswered = stale.publish_unfenced(&mut zombie).await;
-    until_says(first.process(), "the lead of the feed is given up: it could not be renewed in time").await;
+    until_says(first.process(), "could not be renewed in time").await;
     world.until_leads("second").await;
     world.until_true(&replica).await;
     world.set("a", 2).await;

@@ -11,7 +11,11 @@
 //! | `messages.rs` | one replica cut off; messages lost, repeated, overtaken, changed |
 //! | `snapshots.rs` | snapshots that are broken, hostile, huge, or older than the log |
 
-#![expect(clippy::unwrap_used, reason = "a failing helper fails the test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a failing helper fails the test, and the tests print what they measured"
+)]
 
 mod leaders;
 mod messages;
