@@ -16,10 +16,10 @@ use crate::{
 };
 use hyper_util::rt::TokioIo;
 use linkerd_mcp_proto::v1::{
-    CheckAccessRequest, CheckAccessResponse, ExplainDenialsRequest, ExplainDenialsResponse,
-    GetCallGraphRequest, GetCallGraphResponse, GetMeshGraphRequest, LintPoliciesRequest,
-    LintPoliciesResponse, ListAccessRequest, ListAccessResponse, MeshGraph, ResolvePolicyRequest,
-    ResolvePolicyResponse, WatchMeshGraphRequest, WatchMeshGraphResponse,
+    CheckAccessRequest, CheckAccessResponse, CompareEndpointsRequest, CompareEndpointsResponse,
+    ExplainDenialsRequest, ExplainDenialsResponse, GetCallGraphRequest, GetCallGraphResponse,
+    GetMeshGraphRequest, LintPoliciesRequest, LintPoliciesResponse, ListAccessRequest, ListAccessResponse,
+    MeshGraph, ResolvePolicyRequest, ResolvePolicyResponse, WatchMeshGraphRequest, WatchMeshGraphResponse,
     mesh_context_client::MeshContextClient,
 };
 use parking_lot::Mutex;
@@ -247,6 +247,18 @@ impl Mesh {
         self.ask(|| {
             let (mut client, request) = (self.graph.clone(), request.clone());
             async move { client.resolve_policy(request).await }
+        })
+        .await
+    }
+
+    /// What proxies are told about a Service's endpoints.
+    pub(crate) async fn compare_endpoints(
+        &self,
+        request: CompareEndpointsRequest,
+    ) -> Result<CompareEndpointsResponse, Error> {
+        self.ask(|| {
+            let (mut client, request) = (self.graph.clone(), request.clone());
+            async move { client.compare_endpoints(request).await }
         })
         .await
     }

@@ -5,6 +5,7 @@ pub(crate) mod can;
 pub(crate) mod completion;
 pub(crate) mod demo;
 pub(crate) mod denials;
+pub(crate) mod endpoints;
 pub(crate) mod graph;
 pub(crate) mod lint;
 pub(crate) mod resolve;
@@ -33,6 +34,8 @@ pub(crate) enum Command {
     Lint(lint::LintArgs),
     /// Print what Linkerd's policy makes of the ports of workloads, in a mesh or in manifests
     Resolve(resolve::ResolveArgs),
+    /// Print what proxies are told about the endpoints of a Service, and what of it differs from the mesh
+    Endpoints(endpoints::EndpointsArgs),
     /// Run controller and API in this process against the current kubeconfig
     Serve(serve::ServeArgs),
     /// Run controller and API in this process against a simulated mesh; needs no cluster
@@ -54,7 +57,7 @@ impl Command {
     /// The exit code when there is no answer. Where 1 is an answer, that is 2.
     pub(crate) fn unanswered(&self) -> u8 {
         match self {
-            Self::Can(_) | Self::Lint(_) => 2,
+            Self::Can(_) | Self::Lint(_) | Self::Endpoints(_) => 2,
             _ => 1,
         }
     }
@@ -65,6 +68,7 @@ pub(crate) async fn run(globals: &Globals, command: Command) -> anyhow::Result<E
     match command {
         Command::Can(args) => return can::run(globals, args).await,
         Command::Lint(args) => return lint::run(globals, args).await,
+        Command::Endpoints(args) => return endpoints::run(globals, args).await,
         Command::Graph(args) => graph::run(globals, args).await,
         Command::WhoCan(args) => who_can::run(globals, args).await,
         Command::Authz(args) => authz::run(globals, args).await,

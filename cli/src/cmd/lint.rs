@@ -35,7 +35,7 @@ pub(crate) struct LintArgs {
     #[arg(long, short = 'A')]
     all_namespaces: bool,
 
-    /// Also ask Linkerd's policy controller what it enforces, and compare
+    /// Also ask Linkerd's policy controller what it enforces, and compare: -o json has both sides
     #[arg(long, conflicts_with = "filename")]
     enforced: bool,
 
@@ -124,6 +124,15 @@ mod tests {
             text::summary(&LintPoliciesResponse { objects: 1, compared: 3, ..Default::default() }, true),
             "No findings in 1 policy object. 3 ports were compared with what Linkerd enforces."
         );
+    }
+
+    #[test]
+    fn both_sides_of_drift_are_for_programs_and_the_sentence_for_people() {
+        let mut answer = sample::policy::linted();
+        answer.findings.insert(0, sample::policy::drift());
+        answer.compared = 7;
+        golden::compare("lint-enforced.txt", &text::print(&answer));
+        golden::compare("lint-enforced.json", &policy::json(&answer));
     }
 
     #[test]

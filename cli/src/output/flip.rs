@@ -6,7 +6,7 @@ use super::{
 };
 use linkerd_mcp_proto::v1::{Decision, Flip};
 
-/// What to do. The manifest only where it lets something in: nobody asks how to lock out who is let in.
+/// What to do, and what the sentence does not name of it. The manifest only where it lets something in: nobody asks how to lock out who is let in.
 pub(crate) fn print(flip: &Flip) -> String {
     let mut out = match flip.becomes() {
         Decision::Allow => "To have it allowed: ",
@@ -18,7 +18,7 @@ pub(crate) fn print(flip: &Flip) -> String {
     .to_owned();
     out.push_str(&clean_line(&flip.text));
     out.push('\n');
-    for id in &flip.removes {
+    for id in flip.removes.iter().filter(|id| !flip.text.contains(*id)) {
         out.push_str(&format!("  removes {}\n", clean(id)));
     }
     if lets_in(flip.becomes()) {

@@ -98,6 +98,26 @@ async fn who_can_authz_and_resolve_read_manifests() {
 }
 
 #[tokio::test]
+async fn lint_reads_manifests_and_its_exit_code_goes_by_the_gravest_finding() {
+    let lines = [
+        // Errors, which may be put up with.
+        "lint -f bookshop.yaml -f ignored.yaml --default-policy all-authenticated",
+        "lint -f bookshop.yaml -f ignored.yaml --default-policy all-authenticated --fail-on never -o json",
+        // One namespace with nothing graver than a warning; the least severity that counts is the user's.
+        "lint -n admin -f bookshop.yaml -f odd.yaml --default-policy all-authenticated",
+        "lint -n admin -f bookshop.yaml -f odd.yaml --default-policy all-authenticated --fail-on warning",
+        // Nothing at all.
+        "lint -n admin -f bookshop.yaml --default-policy all-authenticated --fail-on info",
+        // Not answered: findings are printed, and not relied on.
+        "lint -f bookshop.yaml -f broken.yaml --default-policy all-authenticated --fail-on never",
+        "lint -n shpo -f bookshop.yaml",
+        "lint -f missing.yaml",
+        "lint -f bookshop.yaml --enforced",
+    ];
+    golden::compare("offline-lint.txt", &transcript(&lines).await);
+}
+
+#[tokio::test]
 async fn a_pipe_of_json_says_the_same_as_a_file_of_yaml() {
     let yaml = std::fs::read_to_string(manifests().join("bookshop.yaml")).unwrap();
     let documents = serde_yaml::Deserializer::from_str(&yaml);

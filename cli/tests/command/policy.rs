@@ -31,7 +31,7 @@ async fn what_cannot_be_answered_exits_2_and_is_not_taken_for_a_denial() {
         stderr.starts_with("error: there is no Service or workload `shop/nobody` in the graph\nhint: "),
         "{stderr}"
     );
-    for args in [&["can", "a", "b"][..], &["lint"][..]] {
+    for args in [&["can", "a", "b"][..], &["lint"], &["endpoints", "a"]] {
         let (code, stdout, stderr) = run(&[args, &["--api-addr", "127.0.0.1:1"]].concat()).await;
         assert_eq!((code, stdout.as_str()), (2, ""));
         assert!(stderr.starts_with("error: nothing answers at 127.0.0.1:1\n"), "{stderr}");
@@ -79,10 +79,39 @@ async fn lint_fails_on_what_is_as_grave_as_asked() {
     assert_eq!(ask(&["lint", "-A", "--fail-on", "never"]).await, expected(0));
     let tidy = (0, String::new(), format!("No findings in 12 policy objects.\n{DATED}"));
     assert_eq!(ask(&["lint", "-n", "tidy", "--fail-on", "info"]).await, tidy);
-    let (_, _, stderr) = ask(&["lint", "-n", "shop", "--enforced"]).await;
-    assert!(stderr.starts_with(&format!("{summary} 7 ports were compared")), "{stderr}");
     let (code, _, stderr) = ask(&["lint", "-n", "shop", "-A"]).await;
     assert_eq!((code, stderr.as_str()), (2, "error: give -n or -A, not both\n"));
+}
+
+#[tokio::test]
+async fn what_is_enforced_otherwise_than_written_is_an_error_with_both_sides() {
+    let (code, stdout, stderr) = ask(&["lint", "-n", "shop", "--enforced"]).await;
+    let golden = include_str!("../golden/lint-enforced.txt");
+    assert_eq!((code, stdout.as_str()), (1, golden));
+    let summary =
+        "2 errors, 1 warning, 1 note in 12 policy objects. 7 ports were compared with what Linkerd enforces.";
+    assert_eq!(stderr, format!("{summary}\n{DATED}"));
+    let (_, stdout, _) = ask(&["lint", "-n", "shop", "--enforced", "-o", "json"]).await;
+    assert_eq!(stdout, include_str!("../golden/lint-enforced.json"));
+}
+
+#[tokio::test]
+async fn endpoints_answers_with_its_exit_code() {
+    let differ = (1, include_str!("../golden/endpoints.txt").to_owned(), DATED.to_owned());
+    assert_eq!(ask(&["endpoints", "cart:80", "-n", "shop"]).await, differ);
+    let (code, stdout, stderr) =
+        ask(&["endpoints", "svc/cart", "-n", "shop", "--client-namespace", "shop"]).await;
+    assert_eq!((code, stdout.lines().count()), (0, 4), "{stdout}");
+    assert_eq!(stderr, format!("Nothing differs from the graph.\n{DATED}"));
+    let (code, stdout, stderr) = ask(&["endpoints", "quiet/cart"]).await;
+    assert_eq!((code, stdout.as_str()), (0, ""));
+    let nothing = "Proxies are told of no endpoints. Nothing differs from the graph.\n";
+    assert_eq!(stderr, format!("{nothing}{DATED}"));
+    let json = (1, include_str!("../golden/endpoints.json").to_owned(), DATED.to_owned());
+    assert_eq!(ask(&["endpoints", "shop/cart:80", "-o", "json"]).await, json);
+    let (code, stdout, stderr) = ask(&["endpoints", "shop/books:80"]).await;
+    assert_eq!((code, stdout.as_str()), (2, ""));
+    assert!(stderr.contains("it does not know Linkerd's own controllers"), "{stderr}");
 }
 
 #[tokio::test]

@@ -2,10 +2,11 @@
 
 use crate::sample;
 use linkerd_mcp_proto::v1::{
-    CallGraphEdge, CheckAccessRequest, CheckAccessResponse, Decision, Delta, Edge, ExplainDenialsRequest,
-    ExplainDenialsResponse, GetCallGraphRequest, GetCallGraphResponse, GetMeshGraphRequest,
-    GetMeshGraphResponse, LintPoliciesRequest, LintPoliciesResponse, ListAccessRequest, ListAccessResponse,
-    Position, ResolvePolicyRequest, ResolvePolicyResponse, Resync, Snapshot, WatchMeshGraphRequest,
+    CallGraphEdge, CheckAccessRequest, CheckAccessResponse, CompareEndpointsRequest,
+    CompareEndpointsResponse, Decision, Delta, Edge, ExplainDenialsRequest, ExplainDenialsResponse,
+    GetCallGraphRequest, GetCallGraphResponse, GetMeshGraphRequest, GetMeshGraphResponse,
+    LintPoliciesRequest, LintPoliciesResponse, ListAccessRequest, ListAccessResponse, Position,
+    ResolvePolicyRequest, ResolvePolicyResponse, Resync, Snapshot, WatchMeshGraphRequest,
     WatchMeshGraphResponse,
     mesh_context_server::{MeshContext, MeshContextServer},
     watch_mesh_graph_response::Event,
@@ -131,6 +132,7 @@ impl MeshContext for Api {
         }
         if request.enforced {
             answer.compared = 7;
+            answer.findings.insert(0, sample::policy::drift());
         }
         Ok(Response::new(answer))
     }
@@ -145,6 +147,28 @@ impl MeshContext for Api {
             ("", "", "shop") => {}
             ("shop/cart", "shop/deployment/books", "") => answer.denials.truncate(1),
             ("", "", "quiet") => answer.denials.clear(),
+            other => return Err(Status::invalid_argument(format!("unexpected question {other:?}"))),
+        }
+        Ok(Response::new(answer))
+    }
+
+    /// Nothing differs for clients in namespace `shop`, and `quiet/cart` has no endpoints.
+    async fn compare_endpoints(
+        &self,
+        request: Request<CompareEndpointsRequest>,
+    ) -> Result<Response<CompareEndpointsResponse>, Status> {
+        let request = request.into_inner();
+        let mut answer = sample::policy::told();
+        match (request.service.as_str(), request.client_namespace.as_str()) {
+            ("shop/cart:80", "") => {}
+            ("shop/service/cart", "shop") => answer.differences.clear(),
+            ("quiet/cart", "") => {
+                answer.endpoints.clear();
+                answer.differences.clear();
+            }
+            ("shop/books:80", "") => {
+                return Err(Status::failed_precondition("it does not know Linkerd's own controllers"));
+            }
             other => return Err(Status::invalid_argument(format!("unexpected question {other:?}"))),
         }
         Ok(Response::new(answer))

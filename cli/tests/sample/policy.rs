@@ -1,9 +1,9 @@
 //! Answers about policy with everything that an output can meet.
 
 use linkerd_mcp_proto::v1::{
-    Access, AccessCall, CheckAccessRequest, CheckAccessResponse, Decision, Denial, ExplainDenialsResponse,
-    Finding, Flip, Grant, LintPoliciesResponse, ListAccessResponse, NodeMetrics, PortAccess, Reason,
-    ResolvePolicyResponse, ResolvedPort, RouteAccess, Severity,
+    Access, AccessCall, CheckAccessRequest, CheckAccessResponse, CompareEndpointsResponse, Decision, Denial,
+    ExplainDenialsResponse, Finding, Flip, Grant, LintPoliciesResponse, ListAccessResponse, NodeMetrics,
+    PortAccess, Reason, ResolvePolicyResponse, ResolvedPort, RouteAccess, Severity, ToldEndpoint,
 };
 
 const DOMAIN: &str = "serviceaccount.identity.linkerd.cluster.local";
@@ -225,6 +225,45 @@ pub(crate) fn linted() -> LintPoliciesResponse {
         objects: 12,
         compared: 0,
         notes: vec![],
+    }
+}
+
+/// What a comparison with the policy controller adds in front.
+pub(crate) fn drift() -> Finding {
+    Finding {
+        code: "drift".into(),
+        severity: Severity::Error.into(),
+        objects: vec!["pod/shop/cart-5d-1:8080".into()],
+        text: "Port 8080 of pod/shop/cart-5d-1 is enforced otherwise than written: authorization \
+               authorizationpolicy/shop/cart-web is written but not enforced on the port"
+            .into(),
+        fix: "Look at the log of the policy controller.".into(),
+        written_json: r#"{"authorizations":["cart-web"],"labels":{"name":"cart-http"}}"#.into(),
+        enforced_json: r#"{"authorizations":[],"labels":{"name":"cart-http"}}"#.into(),
+    }
+}
+
+/// Two endpoints with everything, and one that is known by its address alone; they differ from the graph.
+pub(crate) fn told() -> CompareEndpointsResponse {
+    let cart = |address: &str, pod: &str| ToldEndpoint {
+        address: address.into(),
+        weight: 10_000,
+        identity: format!("cart.shop.{DOMAIN}"),
+        protocol_hint: "h2".into(),
+        pod: pod.into(),
+        workload: "shop/deployment/cart".into(),
+        zone: "east-1a".into(),
+    };
+    let outside = ToldEndpoint { address: "[fd00::7]:8080".into(), weight: 1, ..ToldEndpoint::default() };
+    CompareEndpointsResponse {
+        freshness: super::graph().freshness,
+        endpoints: vec![cart("10.4.0.7:8080", "cart-5d-1"), cart("10.4.0.8:8080", "cart-5d-\u{1b}[2J2"), outside],
+        differences: vec![
+            "proxies are told of [fd00::7]:8080 (no pod), which the graph has not among the workloads behind the \
+             Service"
+                .into(),
+            "[fd00::7]:8080 has the weight 1, most others have 10000".into(),
+        ],
     }
 }
 
