@@ -6,11 +6,12 @@ use crate::{
     id::{ExternalId, ObjectId, ServiceId, Text, WorkloadId},
     kind::Kind,
     model::{External, Meshed, Namespace, Policy, Service, ServicePort, Template, Workload, WorkloadPort},
-    policy::{self, PolicyCluster},
+    policy::{self, PolicyCluster, selector::tells_pods_apart},
 };
 use ipnet::IpNet;
 use serde_json::Value;
 use std::{
+    cell::LazyCell,
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     sync::Arc,
@@ -160,26 +161,35 @@ pub fn workload(facts: &Facts, cluster: &Cluster, id: &WorkloadId) -> Option<Wor
         ports: ports.into_iter().collect(),
         default_inbound_policy: first.annotations.get("config.linkerd.io/default-inbound-policy").cloned(),
         labels: common_labels(pods.iter().map(|pod| &pod.labels)),
-        templates: templates(pods.iter().map(|pod| Template {
-            first: pod.key.name.clone(),
-            addresses: pod.ips.clone(),
-            count: 1,
-            labels: pod.labels.clone(),
-            annotations: pod.annotations.clone(),
-            ports: pod.ports.clone(),
-            probes: pod.probes.clone(),
-            proxy: pod.meshed(),
-            host_network: pod.host_network,
-            external: false,
-        })),
+        templates: templates(
+            facts,
+            id,
+            pods.iter().map(|pod| Template {
+                first: pod.key.name.clone(),
+                addresses: pod.ips.clone(),
+                count: 1,
+                labels: pod.labels.clone(),
+                annotations: pod.annotations.clone(),
+                ports: pod.ports.clone(),
+                probes: pod.probes.clone(),
+                proxy: pod.meshed(),
+                host_network: pod.host_network,
+                external: false,
+            }),
+        ),
     })
 }
 
 /// Joins what is alike to policy.
-fn templates(each: impl Iterator<Item = Template>) -> Vec<Template> {
+fn templates(facts: &Facts, id: &WorkloadId, each: impl Iterator<Item = Template>) -> Vec<Template> {
+    // Most pods of most workloads are alike in all labels: then nobody has to know.
+    let selected = LazyCell::new(|| policy::labels_selected(facts, id.namespace()));
     let mut templates: Vec<Template> = Vec::new();
     for one in each {
-        match templates.iter_mut().find(|template| is_alike(template, &one)) {
+        let alike = |template: &&mut Template| {
+            is_alike(template, &one) && are_alike(&template.labels, &one.labels, &selected)
+        };
+        match templates.iter_mut().find(alike) {
             Some(template) => {
                 template.count += one.count;
                 template.addresses.extend(one.addresses);
@@ -193,13 +203,23 @@ fn templates(each: impl Iterator<Item = Template>) -> Vec<Template> {
     templates
 }
 
+/// All but the labels.
 fn is_alike(a: &Template, b: &Template) -> bool {
     let same = |a: &Labels, b: &Labels| Arc::ptr_eq(a, b) || a == b;
-    same(&a.labels, &b.labels)
-        && same(&a.annotations, &b.annotations)
+    same(&a.annotations, &b.annotations)
         && (Arc::ptr_eq(&a.ports, &b.ports) || a.ports == b.ports)
         && (Arc::ptr_eq(&a.probes, &b.probes) || a.probes == b.probes)
         && (a.proxy, a.host_network, a.external) == (b.proxy, b.host_network, b.external)
+}
+
+/// Labels that tell pods of a workload apart bear on policy only where a Server selects by them.
+fn are_alike(
+    a: &Labels,
+    b: &Labels,
+    selected: &LazyCell<BTreeSet<String>, impl FnOnce() -> BTreeSet<String>>,
+) -> bool {
+    let bears = |(label, _): &(&Text, &Text)| !tells_pods_apart(label) || selected.contains(&***label);
+    Arc::ptr_eq(a, b) || a == b || a.iter().filter(bears).eq(b.iter().filter(bears))
 }
 
 fn external_workload(facts: &Facts, id: &WorkloadId) -> Option<Workload> {
@@ -227,18 +247,22 @@ fn external_workload(facts: &Facts, id: &WorkloadId) -> Option<Workload> {
         servers: servers.into_iter().collect(),
         ports: ports.into_iter().collect(),
         labels: common_labels(externals.iter().map(|external| &external.labels)),
-        templates: templates(externals.iter().map(|external| Template {
-            first: external.key.name.clone(),
-            addresses: external.ips.clone(),
-            count: 1,
-            labels: external.labels.clone(),
-            annotations: external.annotations.clone(),
-            ports: external.ports.clone(),
-            probes: Arc::default(),
-            proxy: external.identity.is_some(),
-            host_network: false,
-            external: true,
-        })),
+        templates: templates(
+            facts,
+            id,
+            externals.iter().map(|external| Template {
+                first: external.key.name.clone(),
+                addresses: external.ips.clone(),
+                count: 1,
+                labels: external.labels.clone(),
+                annotations: external.annotations.clone(),
+                ports: external.ports.clone(),
+                probes: Arc::default(),
+                proxy: external.identity.is_some(),
+                host_network: false,
+                external: true,
+            }),
+        ),
         ..Workload::default()
     })
 }

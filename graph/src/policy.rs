@@ -48,6 +48,7 @@ pub use pattern::Pattern;
 pub use policies::{Ignored, Policies, Target, WorkloadKey};
 pub use ports::{ParseError as PortsError, Ports};
 pub use spec::Fault;
+pub(crate) use targets::labels_selected;
 pub use targets::{authorizations_on, servers_of};
 pub use verdict::{Client, Decision, Reason, Request, Verdict, check_access};
 

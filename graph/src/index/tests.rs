@@ -19,8 +19,13 @@ fn owner() -> impl Strategy<Value = Option<OwnerRef>> {
     )
 }
 
+const ZONE: &str = "topology.kubernetes.io/zone";
+
 fn labels() -> impl Strategy<Value = crate::fact::Labels> {
-    "[pq]".prop_map(|app| Arc::new([(Text::from("app"), Text::from(app))].into()))
+    ("[pq]", "[12]").prop_map(|(app, zone)| {
+        let (app, zone) = ((Text::from("app"), app.into()), (Text::from(ZONE), zone.into()));
+        Arc::new([app, zone].into())
+    })
 }
 
 fn pod() -> impl Strategy<Value = Fact> {
@@ -92,6 +97,10 @@ fn policy() -> impl Strategy<Value = Fact> {
         "[pq]".prop_map(|app| (
             Kind::Server,
             json!({"podSelector": {"matchLabels": {"app": app}}, "port": 8080})
+        )),
+        "[12]".prop_map(|zone| (
+            Kind::Server,
+            json!({"podSelector": {"matchLabels": {ZONE: zone}}, "port": 8080})
         )),
         "[pq]".prop_map(|app| (
             Kind::Server,
@@ -198,6 +207,60 @@ proptest! {
         let fresh = assemble_all(facts, &Cluster::default());
         prop_assert_eq!(index.graph(), &fresh);
     }
+}
+
+#[test]
+fn pods_that_differ_in_zone_or_version_are_alike_to_policy_until_a_server_selects_by_it() {
+    let mut index = Index::default();
+    let hash = "pod-template-hash";
+    for (name, app, zone, version) in [
+        ("web-a", "web", "1", "x"),
+        ("web-b", "web", "2", "x"),
+        ("web-c", "web", "1", "y"),
+        ("web-d", "old", "1", "y"),
+    ] {
+        let labels = [("app", app), (ZONE, zone), (hash, version)];
+        index.change(Change::Apply(Fact::Pod(Arc::new(Pod {
+            key: Key::new("shop", name),
+            owner: Some(OwnerRef { kind: "StatefulSet".into(), name: "web".into() }),
+            service_account: "web".into(),
+            ips: Vec::new(),
+            labels: Arc::new(labels.map(|(label, value)| (label.into(), value.into())).into()),
+            annotations: Default::default(),
+            control_plane: Some("linkerd".into()),
+            proxy: Proxy::NativeSidecar,
+            ports: [].into(),
+            probes: [].into(),
+            ready: true,
+            ended: false,
+            host_network: false,
+        }))));
+    }
+    let mut selecting = |selector| {
+        index.change(Change::Apply(Fact::Policy(Arc::new(PolicyObject {
+            kind: Kind::Server,
+            key: Key::new("shop", "web"),
+            api_version: "policy.linkerd.io/v1beta3".into(),
+            labels: Default::default(),
+            created_ms: None,
+            spec: Arc::new(json!({"podSelector": selector, "port": 8080})),
+            status: Arc::default(),
+        }))));
+        let templates = &index.refresh().workloads["shop/statefulset/web"].templates;
+        templates.iter().map(|it| (it.first.to_string(), it.count)).collect::<Vec<_>>()
+    };
+    let expect = |groups: &[(&str, u32)]| -> Vec<(String, u32)> {
+        groups.iter().map(|(first, count)| ((*first).to_owned(), *count)).collect()
+    };
+    let by_app = expect(&[("web-a", 3), ("web-d", 1)]);
+    assert_eq!(selecting(json!({"matchLabels": {"app": "web"}})), by_app);
+    let by_zone = json!({"matchExpressions": [{"key": ZONE, "operator": "Exists"}]});
+    assert_eq!(selecting(by_zone), expect(&[("web-a", 2), ("web-b", 1), ("web-d", 1)]));
+    assert_eq!(
+        selecting(json!({"matchLabels": {hash: "x"}})),
+        expect(&[("web-a", 2), ("web-c", 1), ("web-d", 1)])
+    );
+    assert_eq!(selecting(json!({"matchLabels": {"app": "web"}})), by_app);
 }
 
 #[test]

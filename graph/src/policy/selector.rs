@@ -49,6 +49,37 @@ impl Selector {
     }
 }
 
+impl Selector {
+    /// The labels that it looks at.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
+        let equal = self.match_labels.iter().flatten().map(|(name, _)| &**name);
+        equal.chain(self.match_expressions.iter().flatten().map(|expression| &*expression.key))
+    }
+}
+
+/// True for a label that says which pod of its workload this is, which version of it, or where it runs: Kubernetes
+/// sets them, and they differ between pods made from one template. A real API server copies the node's zone onto pods.
+pub(crate) fn tells_pods_apart(label: &str) -> bool {
+    const LABELS: [&str; 12] = [
+        "pod-template-hash",
+        "controller-revision-hash",
+        "pod-template-generation",
+        "rollouts-pod-template-hash",
+        "statefulset.kubernetes.io/pod-name",
+        "apps.kubernetes.io/pod-index",
+        "controller-uid",
+        "job-name",
+        "batch.kubernetes.io/controller-uid",
+        "batch.kubernetes.io/job-name",
+        "batch.kubernetes.io/job-completion-index",
+        "topology.kubernetes.io/",
+    ];
+    LABELS.iter().any(|known| match known.ends_with('/') {
+        true => label.starts_with(known),
+        false => label == *known,
+    })
+}
+
 // === impl Expression ===
 
 impl Expression {

@@ -1,6 +1,9 @@
 //! Which Servers select a pod or ExternalWorkload, and which authorizations and routes hang on these Servers.
 
-use super::{selector::Selector, spec::ServerSpec};
+use super::{
+    selector::Selector,
+    spec::{Selected, ServerSpec},
+};
 use crate::{
     fact::{ContainerPort, Key, Labels, PolicyObject},
     facts::Facts,
@@ -31,6 +34,18 @@ pub fn servers_of(
 fn selects(server: &PolicyObject, labels: &Labels, ports: &[ContainerPort], external: bool) -> bool {
     ServerSpec::read(&server.spec)
         .is_ok_and(|spec| spec.selects_workload(external, labels) && spec.selects_some_port(ports))
+}
+
+/// The labels that Servers of `namespace` select workloads by. Nothing else of policy looks at labels of pods.
+pub(crate) fn labels_selected(facts: &Facts, namespace: &str) -> BTreeSet<String> {
+    let mut labels = BTreeSet::new();
+    for server in facts.policies(Kind::Server, namespace) {
+        if let Ok(spec) = ServerSpec::read(&server.spec) {
+            let (Selected::Pods(selector) | Selected::ExternalWorkloads(selector)) = &spec.selected;
+            labels.extend(selector.keys().map(str::to_owned));
+        }
+    }
+    labels
 }
 
 /// The authorizations that bear on any of `servers`, all of one namespace.

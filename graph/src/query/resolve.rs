@@ -254,10 +254,22 @@ fn distance(name: &str, wanted: &str) -> Option<usize> {
     match edits {
         // Two letters swapped count as two edits, and are the commonest slip.
         _ if wanted.len() > 3 && edits <= 2 => Some(edits),
-        _ if edits <= wanted.len() / 3 => Some(edits),
+        // In `wbe` for `web` that is most of it; in `wb`, a letter of a name of three.
+        _ if name.len() > 2 && (edits <= 1 && wanted.len() > 1 || are_swapped(name, wanted)) => Some(edits),
         _ if contains => Some(edits.min(wanted.len())),
         _ => None,
     }
+}
+
+/// True when `a` is `b` with two neighbouring letters swapped.
+fn are_swapped(a: &str, b: &str) -> bool {
+    let (a, b) = (a.as_bytes(), b.as_bytes());
+    let at = a.iter().zip(b).take_while(|(x, y)| x == y).count();
+    a.len() == b.len()
+        && at + 1 < a.len()
+        && a[at] == b[at + 1]
+        && a[at + 1] == b[at]
+        && a[at + 2..] == b[at + 2..]
 }
 
 fn levenshtein(a: &str, b: &str) -> usize {

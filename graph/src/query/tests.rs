@@ -121,6 +121,10 @@ fn a_name_that_stands_for_nothing_is_answered_with_similar_names() {
         let wanted = format!("there is no namespace `{slip}` in the graph; did you mean shop?");
         assert_eq!(says(&format!("{slip}/cart"), None), wanted);
     }
+    for slip in ["wbe", "ewb", "wb", "wed"] {
+        let said = says(slip, Some("shop"));
+        assert!(said.ends_with("did you mean shop/deployment/web or shop/web?"), "{said}");
+    }
     assert_eq!(says("zzz", Some("shop")), "there is no Service or workload `zzz` in the graph");
     assert!(says("shop//web", None).contains("write `namespace/name`"), "{}", says("shop//web", None));
     assert!(says("a/b/c/d", None).contains("write `namespace/name`"));

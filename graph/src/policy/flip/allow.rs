@@ -8,20 +8,11 @@ use super::{
 use crate::policy::{
     Fault, Ignored,
     answer::Protocol,
+    selector::tells_pods_apart,
     spec::{self, AuthorizationPolicySpec, Required, Target},
     verdict::{Origin, Refusal, origin},
 };
 use serde_json::{Value, json};
-
-/// Labels that differ between the pods of a workload, or between its versions.
-const VOLATILE: [&str; 6] = [
-    "pod-template-hash",
-    "controller-revision-hash",
-    "pod-template-generation",
-    "rollouts-pod-template-hash",
-    "topology.kubernetes.io/",
-    "linkerd.io/",
-];
 
 /// What may let the call's client in.
 pub(super) fn candidates(call: Call<'_>) -> Vec<Candidate> {
@@ -294,7 +285,7 @@ fn instead_of_default(call: Call<'_>, who: &Who) -> Option<Candidate> {
 /// A Server for the call's port on the pods of its workload alone, as far as labels can tell.
 pub(super) fn server(call: Call<'_>, access: &str) -> Option<PolicyObject> {
     let template = call.endpoint.template;
-    let stable = |name: &str| !VOLATILE.iter().any(|it| name.starts_with(it)) && !name.contains("pod-name");
+    let stable = |name: &str| !tells_pods_apart(name) && !name.starts_with("linkerd.io/");
     let labels: serde_json::Map<String, Value> = template
         .labels
         .iter()
