@@ -53,7 +53,7 @@ pub(crate) struct DemoArgs {
 
 /// Serves until SIGTERM or Ctrl-C, and prints the graph as it moves.
 pub(crate) async fn run(globals: &Globals, args: DemoArgs) -> anyhow::Result<()> {
-    let bound = embedded::bind(args.listen, None).await?;
+    let bound = embedded::bind(args.listen, None, None).await?;
     let (sender, messages) = mpsc::channel(4096);
     let options = simulate::Options {
         services: args.services.map_or(0, |services| services as usize),

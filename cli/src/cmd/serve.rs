@@ -8,6 +8,7 @@ use crate::{
 };
 use anyhow::Context as _;
 use clap::Args;
+use linkerd_mcp_api::linkerd::{Controllers, DestinationController, Limits, PolicyController};
 use linkerd_mcp_controller::{
     args::{PrometheusArgs, stopped},
     cluster, index,
@@ -32,6 +33,14 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "NAMESPACE")]
     pub(crate) namespace_only: Option<String>,
 
+    /// Linkerd's policy controller, for `lint --enforced`: as port 8090 of the Service linkerd-policy is forwarded to
+    #[arg(long, value_name = "HOST:PORT", requires = "destination_addr")]
+    pub(crate) policy_addr: Option<String>,
+
+    /// Linkerd's destination controller, for `endpoints`: as port 8086 of the Service linkerd-dst is forwarded to
+    #[arg(long, value_name = "HOST:PORT", requires = "policy_addr")]
+    pub(crate) destination_addr: Option<String>,
+
     /// Which Prometheus, and how to ask it.
     #[command(flatten)]
     pub(crate) prometheus: PrometheusArgs,
@@ -43,7 +52,6 @@ pub(crate) async fn run(globals: &Globals, args: ServeArgs) -> anyhow::Result<()
     let config = kubeconfig::load(globals).await?;
     let client = kube::Client::try_from(config).context("the kubeconfig does not lead to a usable client")?;
     reachable(&client).await?;
-    let mut bound = embedded::bind(args.listen, args.admin_listen).await?;
     let cluster = match cluster::read(&client, &globals.linkerd_namespace).await {
         Ok(cluster) => cluster,
         Err(error) => {
@@ -58,6 +66,8 @@ pub(crate) async fn run(globals: &Globals, args: ServeArgs) -> anyhow::Result<()
             }
         }
     };
+    let controllers = args.controllers(&cluster.cluster_domain)?;
+    let mut bound = embedded::bind(args.listen, args.admin_listen, controllers).await?;
     let prometheus_metrics =
         prometheus::Metrics::register(bound.registry().sub_registry_with_prefix("mcp_prometheus"));
     let (source, _forwarded) = source(&client, &args.prometheus, prometheus_metrics).await?;
@@ -74,6 +84,21 @@ pub(crate) async fn run(globals: &Globals, args: ServeArgs) -> anyhow::Result<()
     let served = running.until(stopped()).await;
     watching.abort();
     served
+}
+
+// === impl ServeArgs ===
+
+impl ServeArgs {
+    /// Clients of Linkerd's controllers, where they are named. They connect when they are first asked.
+    fn controllers(&self, cluster_domain: &str) -> anyhow::Result<Option<Controllers>> {
+        let (Some(policy), Some(destination)) = (&self.policy_addr, &self.destination_addr) else {
+            return Ok(None);
+        };
+        let policy = PolicyController::new(policy, Limits::default()).context("--policy-addr")?;
+        let destination = DestinationController::new(destination, cluster_domain, Limits::default())
+            .context("--destination-addr")?;
+        Ok(Some(Controllers { policy, destination }))
+    }
 }
 
 /// What to try next, once something serves at `address`.
@@ -138,5 +163,35 @@ async fn source(
             none("linkerd-viz is not installed here; install it or give --prometheus-url".to_owned())
         }
         Err(error) => none(format!("linkerd-viz could not be looked for ({error}); give --prometheus-url")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{args::Cli, cmd::Command};
+    use clap::Parser;
+
+    fn parse(args: &[&str]) -> Result<ServeArgs, clap::Error> {
+        match Cli::try_parse_from([&["linkerd-mcp", "serve"], args].concat())?.command {
+            Command::Serve(args) => Ok(args),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn both_of_linkerds_controllers_are_named_or_none() {
+        let (policy, destination) =
+            (["--policy-addr", "127.0.0.1:8090"], ["--destination-addr", "localhost:8087"]);
+        assert!(parse(&policy).is_err() && parse(&destination).is_err());
+        assert!(parse(&[]).unwrap().controllers("cluster.local").unwrap().is_none());
+        let controllers =
+            parse(&[policy, destination].concat()).unwrap().controllers("cluster.local").unwrap();
+        let controllers = controllers.unwrap();
+        let addresses = (controllers.policy.address(), controllers.destination.address());
+        assert_eq!(addresses, ("127.0.0.1:8090", "localhost:8087"));
+        let wrong = parse(&["--policy-addr", "nowhere", "--destination-addr", "localhost:1"]).unwrap();
+        let error = format!("{:#}", wrong.controllers("cluster.local").unwrap_err());
+        assert!(error.starts_with("--policy-addr: "), "{error}");
     }
 }

@@ -323,24 +323,26 @@ pub(super) fn by_meshing_the_client(call: Call<'_>) -> Option<Flip> {
     let flip = |text, becomes| Some(Flip { text, becomes, put: Vec::new(), removes: Vec::new() });
     let let_in = |decision| matches!(decision, Decision::Allow | Decision::Audit);
     let Some(address) = call.client.address else {
-        // Any identity will do to see that authorizing one would help.
+        // Any identity will do to see that having one would help, or authorizing one.
+        let identity = call.policies.cluster().identity(&call.namespace(), "client");
+        let meshed = Client::meshed(identity, None);
+        let becomes = call.judge_as(call.policies, &meshed).decision;
+        if let_in(becomes) {
+            let text = "Put the client in the mesh (annotation linkerd.io/inject: enabled, and a restart): clients with \
+                        a mesh identity are let in already.";
+            return flip(text.to_owned(), becomes);
+        }
         let who = Who::Account(Key::new(&*call.namespace(), "client"));
         let target = call.server_object()?;
-        let identity = call.policies.cluster().identity(&call.namespace(), "client");
         let put = policy_on(call, &who, reference(target), &target.key.name);
-        let becomes =
-            call.judge_as(&call.policies.changed(changes(&put, &[])), &Client::meshed(identity, None));
-        return let_in(becomes.decision).then(|| Flip {
-            text: format!(
-                "Put the client in the mesh (annotation linkerd.io/inject: enabled, and a restart), then authorize \
-                 its identity on {}. Which client it is, and its address, are in the log of the proxy of {}.",
-                id_of(target),
-                call.endpoint.workload
-            ),
-            becomes: becomes.decision,
-            put: Vec::new(),
-            removes: Vec::new(),
-        });
+        let becomes = call.judge_as(&call.policies.changed(changes(&put, &[])), &meshed).decision;
+        let text = format!(
+            "Put the client in the mesh (annotation linkerd.io/inject: enabled, and a restart), then authorize its \
+             identity on {}. Where it is not known which client it is, the log of the proxy of {} has its address.",
+            id_of(target),
+            call.endpoint.workload
+        );
+        return let_in(becomes).then(|| flip(text, becomes)).flatten();
     };
     let mut workloads = call.mesh.graph.workloads.iter();
     let (id, workload) = workloads.find(|(_, workload)| {
