@@ -111,13 +111,7 @@ fn unmeasured(mut answer: Value) -> Value {
             fields.values_mut().for_each(|value| *value = unmeasured(value.take()));
         }
         Value::Array(items) => {
-            let mut each: Vec<Value> = Vec::new();
-            for item in items.drain(..).filter(|item| !goes_by_traffic(item)).map(unmeasured) {
-                if !each.contains(&item) {
-                    each.push(item);
-                }
-            }
-            *items = each;
+            *items = items.drain(..).filter(|item| !goes_by_traffic(item)).map(unmeasured).collect();
         }
         _ => {}
     }
