@@ -185,7 +185,7 @@ impl Refusal {
             Self::Access(_) => {
                 "for example from=shop/deployment/web&to=shop/cart:80, or to=shop/cart, or namespace=shop"
             }
-            Self::NoControllers => "leave out `enforced`, or ask the API in the cluster",
+            Self::NoControllers => "without `enforced`, /v1/lint is answered here too",
             Self::Controller(_) => "try again in a moment; the same is asked without `enforced`",
             Self::Depth(_) => "use a depth from 1 to 16",
             Self::NoRoot => "for example root=shop/web",

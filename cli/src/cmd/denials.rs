@@ -93,4 +93,17 @@ mod tests {
         golden::compare("denials.txt", &text::print(&answer));
         golden::compare("denials.json", &policy::json(&answer));
     }
+
+    #[test]
+    fn what_the_sentence_says_already_is_not_said_again() {
+        let mut answer = sample::policy::explained();
+        answer.denials.truncate(1);
+        let reasons = answer.denials[0].accesses[0].reasons.clone();
+        answer.denials[0].text = format!("Why: {}; {}.", reasons[0].text, reasons[1].text);
+        let printed = text::print(&answer);
+        assert!(!printed.contains("\n    - "), "{printed}");
+        assert!(printed.contains("To have it allowed: "), "{printed}");
+        answer.denials[0].text = format!("Why: {}.", reasons[0].text);
+        assert!(text::print(&answer).contains("\n    - "));
+    }
 }

@@ -34,8 +34,9 @@ fn denial(denial: &Denial) -> String {
         for reason in &access.reasons {
             why.push_str(&format!("    - {}\n", clean_line(&reason.text)));
         }
-        // Pods that are not alike may still be decided alike.
-        if !told.contains(&why) {
+        // Pods that are not alike may still be decided alike; and the sentence gives the reasons where it can.
+        let in_sentence = access.reasons.iter().all(|reason| denial.text.contains(&reason.text));
+        if !in_sentence && !told.contains(&why) {
             out.push_str(&why);
             told.push(why);
         }
