@@ -43,9 +43,6 @@ pub struct Options {
     pub snapshot: Duration,
     /// Between signs of life while nothing else happens.
     pub heartbeat: Duration,
-    /// Between attempts to publish a snapshot while the feed is out of reach or somebody else leads: how much later than
-    /// the end of the leader's lease a standby may be.
-    pub retry: Duration,
     /// How long an edge without traffic is kept.
     pub retain: Duration,
     /// Where to say whether the first lists are in.
@@ -61,7 +58,6 @@ impl Default for Options {
             poll: Duration::from_secs(15),
             snapshot: Duration::from_secs(300),
             heartbeat: Duration::from_secs(1),
-            retry: Duration::from_millis(250),
             // As long as a proxy keeps a series that does not move.
             retain: Duration::from_secs(600),
             gather: Duration::from_millis(100),
@@ -137,9 +133,7 @@ pub async fn run<P: Publisher, M: MetricsSource>(
     let mut snapshots = interval(options.snapshot);
     let mut heartbeats = interval(options.heartbeat);
     snapshots.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut attempts = interval(options.retry);
     heartbeats.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    attempts.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // The first tick of an interval is immediate; the first snapshot waits for the first lists.
     snapshots.tick().await;
     let mut shutdown = pin!(shutdown);
@@ -174,8 +168,7 @@ pub async fn run<P: Publisher, M: MetricsSource>(
                 false => early = Some(poll),
             },
             _ = snapshots.tick() => owner.snapshot().await,
-            _ = heartbeats.tick(), if !owner.behind => owner.heartbeat().await,
-            _ = attempts.tick(), if owner.behind => owner.snapshot().await,
+            _ = heartbeats.tick() => owner.heartbeat().await,
             () = owner.publisher.resync_requested() => {
                 tracing::info!("a replica asked for a snapshot");
                 owner.snapshot().await;
@@ -324,6 +317,10 @@ impl<P: Publisher> Owner<P> {
     }
 
     async fn heartbeat(&mut self) {
+        if self.behind {
+            // The feed was out of reach: this is the retry.
+            return self.snapshot().await;
+        }
         if let Err(error) = self.publisher.heartbeat(now_ms()).await {
             self.failed("a heartbeat", &error);
         }
