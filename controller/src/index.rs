@@ -170,7 +170,9 @@ pub async fn run<P: Publisher, M: MetricsSource>(
             _ = snapshots.tick() => owner.snapshot().await,
             _ = heartbeats.tick() => owner.heartbeat().await,
             () = owner.publisher.resync_requested() => {
-                tracing::info!("a replica asked for a snapshot");
+                if !owner.behind {
+                    tracing::info!("a replica asked for a snapshot");
+                }
                 owner.snapshot().await;
             }
         }

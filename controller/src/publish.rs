@@ -253,7 +253,7 @@ impl RedisPublisher {
         if self.lead.take().is_some() {
             let script = Script::new(include_str!("publish/release.lua"));
             let mut invocation = script.key(&self.names.leader);
-            let _: i64 = invoke(&mut self.redis, invocation.arg(&self.token)).await?;
+            let _: i64 = invoke(&mut self.redis, invocation.arg(&self.token).arg(&self.names.resync)).await?;
         }
         Ok(())
     }
@@ -266,6 +266,13 @@ impl RedisPublisher {
                 // An error means that the reign is over and its keeper gone.
                 let _ = lease.wait_for(Lease::lost).await;
             }
+        }
+    }
+
+    /// Ends when somebody asks for a snapshot: a reader, or a leader that gives up the lead. For who stands by.
+    pub async fn asked(&self) {
+        while !self.requests.wanted.swap(false, Ordering::Relaxed) {
+            self.requests.bell.notified().await;
         }
     }
 

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 use linkerd_mcp_api::feed::redis::{
     FeedMetrics, RedisServer as ReadFrom, RedisSubscription, SubscribeOptions,
 };
+use linkerd_mcp_controller::lead::{self, Leading};
 use linkerd_mcp_controller::publish::{Error, Lead, PublishOptions, RedisPublisher, RedisServer as WriteTo};
 use linkerd_mcp_graph::{
     delta::{self, Delta},
@@ -533,6 +534,61 @@ async fn the_lead_is_kept_longer_than_one_lease() -> Result<()> {
     in_time("the lead is lost", async {
         lost.await;
         Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_standby_is_woken_by_a_leader_that_goes_and_by_a_lease_that_ends() -> Result<()> {
+    let redis = Redis::start(None).await?;
+    let mut options = PublishOptions::new(WriteTo::new(redis.url()), "leader");
+    options.lease = LIMIT * 10;
+    let mut leader = RedisPublisher::new(options.clone())?;
+    leader.acquire().await?;
+    let mut standby = Leading::new(Writer::idle(&redis, "standby")?.publisher);
+    let stands_by = async |standby: &mut Leading| {
+        let refused = standby.snapshot(1, Arc::default(), Arc::default()).await;
+        ensure!(matches!(refused, Err(lead::Error::StandingBy { .. })), "{refused:?}");
+        Ok(())
+    };
+    stands_by(&mut standby).await?;
+    // Nothing wakes it while the leader stays. It has to listen before the leader says goodbye.
+    in_time("the standby listens", async {
+        let mut raw = connect(&redis).await?;
+        loop {
+            let (_, listening): (String, u64) =
+                redis::cmd("PUBSUB").arg(&["NUMSUB", wire::RESYNC]).query_async(&mut raw).await?;
+            if listening == 2 {
+                return Ok(());
+            }
+            tokio::time::sleep(wait::EVERY).await;
+        }
+    })
+    .await?;
+    assert!(tokio::time::timeout(8 * wait::EVERY, standby.resync_requested()).await.is_err());
+    leader.release().await?;
+    in_time("the goodbye is heard", async {
+        standby.resync_requested().await;
+        Ok(())
+    })
+    .await?;
+    standby.snapshot(2, Arc::default(), Arc::default()).await?;
+    standby.release().await?;
+
+    options.lease = Duration::from_secs(1);
+    let mut leader = RedisPublisher::new(options)?;
+    leader.acquire().await?;
+    stands_by(&mut standby).await?;
+    drop(leader);
+    // Its own goodbye may wake it once more; every refusal says anew when the lease ends.
+    in_time("the end of the lease is waited for", async {
+        loop {
+            standby.resync_requested().await;
+            match standby.snapshot(3, Arc::default(), Arc::default()).await {
+                Err(lead::Error::StandingBy { .. }) => {}
+                other => return Ok(other.map(drop)?),
+            }
+        }
     })
     .await
 }
