@@ -4,7 +4,10 @@ pub mod duration;
 
 use crate::{
     admin, cluster, index,
-    lead::Leading,
+    lead::{
+        Leading,
+        kubernetes::{KubernetesLease, LeaseOptions, Metrics as LeaseMetrics},
+    },
     prometheus::{self, Either, ExtraMatcher, NoMetrics, Prometheus},
     publish::{PublishOptions, RedisPublisher},
     watch,
@@ -33,6 +36,24 @@ pub struct Args {
     /// How long the lead lasts without being renewed: how long the feed stands still after a crash
     #[arg(long, default_value = "10s", value_name = "DURATION", value_parser = between(1, 300))]
     pub lease: GoDuration,
+
+    /// What says which controller leads
+    #[arg(long, env = "LINKERD_MCP_LEAD_BY", value_enum, default_value_t = LeadBy::Redis)]
+    pub lead_by: LeadBy,
+
+    /// Namespace of the Lease, with --lead-by kubernetes [default: the one this controller runs in]
+    #[arg(long, env = "POD_NAMESPACE", value_name = "NAMESPACE", value_parser = name)]
+    pub lease_namespace: Option<String>,
+
+    /// Name of the Lease, with --lead-by kubernetes
+    #[arg(
+        long,
+        env = "LINKERD_MCP_LEASE_NAME",
+        default_value = "linkerd-mcp-controller",
+        value_name = "NAME",
+        value_parser = name
+    )]
+    pub lease_name: String,
 
     /// Namespace of the Linkerd control plane
     #[arg(long, env = "LINKERD_NAMESPACE", default_value = "linkerd", value_name = "NAMESPACE")]
@@ -96,6 +117,15 @@ pub struct PrometheusArgs {
     pub poll: GoDuration,
 }
 
+/// What says which controller leads. Redis refuses what earlier leaders publish either way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LeadBy {
+    /// A key in Redis
+    Redis,
+    /// A Lease of coordination.k8s.io
+    Kubernetes,
+}
+
 /// How log lines look.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum LogFormat {
@@ -103,6 +133,17 @@ pub enum LogFormat {
     Plain,
     /// One JSON object a line.
     Json,
+}
+
+/// The name of an object in Kubernetes, which becomes a part of a path.
+fn name(text: &str) -> Result<String, String> {
+    let valid = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
+    let ends = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
+    let fits = text.len() <= 253 && text.chars().all(valid);
+    match fits && ends(text.chars().next()) && ends(text.chars().next_back()) {
+        true => Ok(text.to_owned()),
+        false => Err("a name has lower-case letters, digits, `-` and `.`, at most 253 of them".to_owned()),
+    }
 }
 
 /// A duration of at least `least` and at most `most` seconds.
@@ -174,6 +215,9 @@ impl Args {
             redis,
             holder,
             lease,
+            lead_by,
+            lease_namespace,
+            lease_name,
             linkerd_namespace,
             namespace_only,
             prometheus,
@@ -218,6 +262,21 @@ impl Args {
             );
         }
 
+        let leading = match lead_by {
+            LeadBy::Redis => Leading::new(publisher),
+            LeadBy::Kubernetes => {
+                let options = LeaseOptions {
+                    namespace: lease_namespace.unwrap_or_else(|| client.default_namespace().to_owned()),
+                    name: lease_name,
+                    token: publisher.token().to_owned(),
+                    lasts: lease.0,
+                };
+                tracing::info!(namespace = %options.namespace, name = %options.name, "a Lease in Kubernetes says who leads");
+                let metrics = LeaseMetrics::register(registry.sub_registry_with_prefix("mcp_lease"));
+                Leading::by_lease(publisher, KubernetesLease::new(client.clone(), options, metrics))
+            }
+        };
+
         let admin = TcpListener::bind(admin_listen)
             .await
             .with_context(|| format!("cannot listen on {admin_listen}; is something else using it?"))?;
@@ -234,7 +293,7 @@ impl Args {
         let serving =
             tokio::spawn(admin::serve(admin, Arc::new(registry), readiness, std::future::pending()));
         let (mut publisher, ended) =
-            index::run(options, messages, source, Leading::new(publisher), index_metrics, stopped()).await;
+            index::run(options, messages, source, leading, index_metrics, stopped()).await;
         tracing::info!("stopping: giving up the lead");
         if let Err(error) = publisher.release().await {
             tracing::warn!(%error, "the lead could not be given up; it ends by itself");

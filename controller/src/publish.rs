@@ -111,6 +111,10 @@ pub enum Lead {
     },
 }
 
+/// The reign that is on in Redis; none in an empty one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Current(String);
+
 /// The writing end of the feed.
 pub struct RedisPublisher {
     options: PublishOptions,
@@ -214,6 +218,40 @@ impl RedisPublisher {
     ///
     /// When Redis cannot be asked.
     pub async fn acquire(&mut self) -> Result<Lead, Error> {
+        self.begin(None).await
+    }
+
+    /// The reign that is on in Redis, for [`seize`](Self::seize).
+    ///
+    /// # Errors
+    ///
+    /// When Redis cannot be asked.
+    pub async fn current(&mut self) -> Result<Current, Error> {
+        let key = self.names.epoch.clone();
+        let get =
+            |mut connection| async move { redis::cmd("GET").arg(key).query_async(&mut connection).await };
+        let epoch: Option<String> = self.redis.run(get).await?;
+        Ok(Current(epoch.unwrap_or_default()))
+    }
+
+    /// Takes the lead from whoever has it in Redis, for one who leads by another authority. Only over the reign that
+    /// was [current](Self::current) before the caller made sure that it leads: [`Lead::Theirs`] when another has begun
+    /// since. The first thing to publish is a snapshot.
+    ///
+    /// # Errors
+    ///
+    /// When Redis cannot be asked.
+    pub async fn seize(&mut self, over: Current) -> Result<Lead, Error> {
+        self.begin(Some(over)).await
+    }
+
+    /// Publishes nothing more until the lead is taken again. Unlike [`release`](Self::release) it leaves Redis as it
+    /// is.
+    pub fn abandon(&mut self) {
+        self.lead = None;
+    }
+
+    async fn begin(&mut self, over: Option<Current>) -> Result<Lead, Error> {
         self.lead = None;
         let terms = Terms {
             key: self.names.leader.clone(),
@@ -225,6 +263,9 @@ impl RedisPublisher {
         let mut invocation = script.key(&self.names.leader);
         invocation.key(&self.names.epoch).key(&self.names.deltas);
         invocation.arg(&self.token).arg(millis(self.options.lease));
+        if let Some(Current(epoch)) = over {
+            invocation.arg(epoch);
+        }
         let sent = self.origin.elapsed();
         let (ours, text, expires_in): (bool, String, i64) = invoke(&mut self.redis, &invocation).await?;
         if !ours {

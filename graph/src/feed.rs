@@ -5,10 +5,11 @@
 //! memory and one over Redis; both carry these values.
 //!
 //! What the ends over Redis decide is here as values, without Redis: [`reader`] what to read next and what to believe,
-//! [`lease`] who leads, and [`reign`] which number a publication gets. `feed/tests` runs them against a simulated Redis
-//! with every fault we could think of.
+//! [`lease`] and [`election`] who leads, and [`reign`] which number a publication gets. `feed/tests` runs them against a
+//! simulated Redis with every fault we could think of.
 
 mod chance;
+pub mod election;
 pub mod lease;
 pub mod reader;
 pub mod reign;
