@@ -41,6 +41,16 @@ pub struct Args {
     #[arg(long, default_value_t = 5, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=300))]
     pub drain_seconds: u64,
 
+    /// Watches that may be open at once; more are refused, with a time to come back
+    #[arg(
+        long,
+        env = "LINKERD_MCP_MAX_WATCHERS",
+        default_value_t = 10_000,
+        value_name = "COUNT",
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000)
+    )]
+    pub max_watchers: u32,
+
     /// Linkerd's own controllers
     #[command(flatten)]
     pub linkerd: LinkerdArgs,
@@ -97,7 +107,7 @@ impl Args {
     }
 
     async fn serve(self) -> anyhow::Result<()> {
-        let Self { redis, listen, admin_listen, drain_seconds, linkerd, log_format: _ } = self;
+        let Self { redis, listen, admin_listen, drain_seconds, max_watchers, linkerd, log_format: _ } = self;
         // A wrong address ends the start, not the first question.
         let controllers = linkerd.controllers()?;
         let policy_controller = controllers.policy.clone();
@@ -115,6 +125,7 @@ impl Args {
             listen,
             admin_listen: Some(admin_listen),
             drain,
+            max_watchers: usize::try_from(max_watchers).context("so many watchers cannot be counted")?,
             linkerd: Some(controllers),
             ..Config::default()
         };

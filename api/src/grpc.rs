@@ -15,15 +15,17 @@ use futures::future::BoxFuture;
 use http::{Request, Response};
 use std::{
     convert::Infallible,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
-use tokio::time::Instant;
+use tokio::{sync::Semaphore, time::Instant};
 use tonic::{Status, body::Body};
 
 pub(crate) mod access;
 mod body;
 mod graph;
+mod retry;
 mod watch;
 
 /// The service. Cloning shares the replica.
@@ -35,6 +37,10 @@ pub(crate) struct MeshContext {
     pub(crate) linkerd: Option<Controllers>,
     /// A watcher hears at least this often.
     pub(crate) bookmarks: Duration,
+    /// How many watchers there may be.
+    pub(crate) max_watchers: usize,
+    /// Of these, the places that are free.
+    pub(crate) places: Arc<Semaphore>,
 }
 
 pub(crate) const NAME: &str = "mcp.v1.MeshContext";

@@ -15,7 +15,7 @@ use axum::Router;
 use linkerd_mcp_graph::feed::Subscription;
 use prometheus_client::registry::Registry;
 use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
-use tokio::{net::TcpListener, task::JoinSet, time::timeout};
+use tokio::{net::TcpListener, sync::Semaphore, task::JoinSet, time::timeout};
 use tonic::{
     service::Routes,
     transport::server::{Server, TcpIncoming},
@@ -36,6 +36,8 @@ pub struct Config {
     pub bookmarks: Duration,
     /// How much of the past is kept for watchers.
     pub ring: RingLimits,
+    /// How many watchers there may be; more are told when to come back. At most [`Semaphore::MAX_PERMITS`].
+    pub max_watchers: usize,
     /// How long an answer may take until it begins.
     pub request_timeout: Duration,
     /// Linkerd's own controllers; without them what they enforce and tell proxies cannot be asked.
@@ -108,6 +110,7 @@ impl Default for Config {
             drain: Duration::from_secs(5),
             bookmarks: Duration::from_secs(5),
             ring: RingLimits::default(),
+            max_watchers: 10_000,
             request_timeout: Duration::from_secs(10),
             linkerd: None,
         }
@@ -173,6 +176,8 @@ impl Api {
             metrics: metrics.clone(),
             linkerd: config.linkerd.clone(),
             bookmarks: config.bookmarks,
+            max_watchers: config.max_watchers,
+            places: Arc::new(Semaphore::new(config.max_watchers)),
         };
         let json =
             Json { replica: replica.clone(), metrics, linkerd: config.linkerd.clone(), boot: rand::random() };

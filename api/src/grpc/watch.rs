@@ -4,7 +4,7 @@
 //! up when its connection can take one. One that reads too slowly finds its place gone, is told so, and gets a
 //! snapshot; numbers in between are skipped, because newer ones supersede them.
 
-use super::{MeshContext, body::Reply};
+use super::{MeshContext, body::Reply, retry};
 use crate::{
     answer::Refusal,
     encode::{
@@ -23,7 +23,10 @@ use linkerd_mcp_graph::{
 };
 use linkerd_mcp_proto::v1::{self, watch_mesh_graph_response::Event};
 use std::sync::Arc;
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::{OwnedSemaphorePermit, watch},
+    time::timeout,
+};
 use tonic::Status;
 
 /// Field `graph` of [`v1::Snapshot`] and `snapshot` of [`v1::WatchMeshGraphResponse`].
@@ -62,8 +65,11 @@ struct Place {
     frame: u64,
 }
 
-/// Counts the watcher while it lives.
-struct Open(ApiMetrics);
+/// Counts the watcher and takes one of the places while it lives.
+struct Open {
+    metrics: ApiMetrics,
+    _place: OwnedSemaphorePermit,
+}
 
 pub(super) fn watch_mesh_graph(
     service: &MeshContext,
@@ -74,6 +80,8 @@ pub(super) fn watch_mesh_graph(
     if let Some(name) = &namespace {
         check_namespace(&view.graph, name).map_err(Refusal::from)?;
     }
+    let place = service.places.clone().try_acquire_owned();
+    let place = place.map_err(|_| retry::no_room(service.max_watchers))?;
     let state = match request.resume_from {
         None => State::Start,
         Some(at) => resume(service, Position { epoch: at.epoch, seq: at.seq }),
@@ -84,7 +92,7 @@ pub(super) fn watch_mesh_graph(
         service: service.clone(),
         namespace,
         state,
-        _open: Open(service.metrics.clone()),
+        _open: Open { metrics: service.metrics.clone(), _place: place },
     };
     let messages = stream::unfold(watcher, |mut watcher| async move {
         watcher.next().await.map(|message| (message, watcher))
@@ -216,15 +224,17 @@ impl Watcher {
             State::Follow(place) => format!("position {}/{}", place.position.epoch, place.position.seq),
             State::Resync(_) | State::Start => "nothing".to_owned(),
         };
-        Some(Err(Status::unavailable(format!(
-            "this replica is shutting down; watch again, another one resumes from {position}"
-        ))))
+        let watchers = self.service.max_watchers - self.service.places.available_permits();
+        Some(Err(retry::going_away(
+            watchers,
+            format!("this replica is shutting down; watch again, another one resumes from {position}"),
+        )))
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.watchers.dec();
+        self.metrics.watchers.dec();
     }
 }
 

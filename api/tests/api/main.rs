@@ -7,3 +7,4 @@ mod graph;
 mod http;
 mod rig;
 mod watch;
+mod watchers;
