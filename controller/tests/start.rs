@@ -21,6 +21,8 @@ fn a_command_line_that_is_not_understood_exits_with_2() {
         &["--redis-url=redis://127.0.0.1:1", "--window=1s"][..],
         &[],
         &["--redis-url=x", "--prometheus-matcher=a=b"],
+        &["--redis-url=x", "--lead-by=consul"],
+        &["--redis-url=x", "--lead-by=kubernetes", "--lease-name=../pods/web"],
     ] {
         assert_eq!(controller(args).status.code(), Some(2), "{args:?}");
     }
