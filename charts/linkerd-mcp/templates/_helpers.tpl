@@ -55,7 +55,7 @@ tolerations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- with .root.Values.priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 {{- with .root.Values.imagePullSecrets }}
 imagePullSecrets:
@@ -173,10 +173,10 @@ runAsNonRoot: true
 {{- define "linkerd-mcp.secret.volume" -}}
 - name: {{ .volume }}
   secret:
-    secretName: {{ .secret.name }}
+    secretName: {{ .secret.name | quote }}
     defaultMode: 288 # 0440
     items:
-      - key: {{ .secret.key }}
+      - key: {{ .secret.key | quote }}
         path: {{ .path }}
 {{- end }}
 

@@ -4,7 +4,7 @@ apiVersion: policy.linkerd.io/v1alpha1
 kind: AuthorizationPolicy
 metadata:
   name: {{ .name }}
-  namespace: {{ .root.Release.Namespace }}
+  namespace: {{ .root.Release.Namespace | quote }}
   labels:
     {{- include "linkerd-mcp.labels" (dict "root" .root "component" .component) | nindent 4 }}
   annotations:
@@ -26,7 +26,7 @@ apiVersion: policy.linkerd.io/v1beta3
 kind: Server
 metadata:
   name: {{ .name }}
-  namespace: {{ .root.Release.Namespace }}
+  namespace: {{ .root.Release.Namespace | quote }}
   labels:
     {{- include "linkerd-mcp.labels" (dict "root" .root "component" .component) | nindent 4 }}
   annotations:
@@ -67,7 +67,7 @@ spec:
 - to:
     - namespaceSelector:
         matchLabels:
-          kubernetes.io/metadata.name: {{ .Values.linkerdNamespace }}
+          kubernetes.io/metadata.name: {{ .Values.linkerdNamespace | quote }}
     - podSelector:
         matchLabels:
           linkerd.io/extension: mcp

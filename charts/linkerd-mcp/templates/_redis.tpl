@@ -9,8 +9,8 @@
 - name: LINKERD_MCP_REDIS_URL
   valueFrom:
     secretKeyRef:
-      name: {{ $external.urlSecret.name }}
-      key: {{ $external.urlSecret.key }}
+      name: {{ $external.urlSecret.name | quote }}
+      key: {{ $external.urlSecret.key | quote }}
 {{- else if $external.url }}
 - name: LINKERD_MCP_REDIS_URL
   value: {{ $external.url | quote }}
@@ -107,7 +107,7 @@
 {{- if $external.certSecret.name }}
 - name: redis-cert
   secret:
-    secretName: {{ $external.certSecret.name }}
+    secretName: {{ $external.certSecret.name | quote }}
     defaultMode: 288 # 0440
 {{- end }}
 {{- end }}
