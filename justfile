@@ -40,6 +40,10 @@ bench *sections:
     cargo bench --locked -p linkerd-mcp-test --bench speed -- {{ sections }}
     {{ if sections == "" { "cargo bench --locked -p linkerd-mcp-test --bench memory" } else { "" } }}
 
+# The Helm chart, with real Helm; with --write also install/ and the table of values.
+chart *args:
+    test/helm/run {{ args }}
+
 # Everything CI runs, in CI's order.
 ci:
     .ci/run
