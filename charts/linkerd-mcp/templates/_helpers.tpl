@@ -1,11 +1,11 @@
-{{/* Labels of an object, from root and component; ours win over commonLabels. component may be empty. */}}
+{{/* Labels of an object, from root, component and extra; ours win. component may be empty, and extra missing. */}}
 {{- define "linkerd-mcp.labels" -}}
 {{- $own := dict "linkerd.io/extension" "mcp" "app.kubernetes.io/part-of" "Linkerd" "app.kubernetes.io/version" .root.Chart.AppVersion }}
 {{- if .component }}
 {{- $_ := set $own "component" .component }}
 {{- $_ := set $own "app.kubernetes.io/name" .component }}
 {{- end }}
-{{- toYaml (merge $own .root.Values.commonLabels) }}
+{{- toYaml (merge $own (default dict .extra) .root.Values.commonLabels) }}
 {{- end }}
 
 {{/* Labels that select the pods of a component. They never change: a Deployment's selector cannot. */}}
