@@ -232,9 +232,10 @@ impl Args {
         let prometheus_metrics =
             prometheus::Metrics::register(registry.sub_registry_with_prefix("mcp_prometheus"));
 
-        let client = kube::Client::try_default()
+        let config = kube::Config::infer()
             .await
             .context("no way to Kubernetes: run in a cluster, or set KUBECONFIG")?;
+        let client = kube::Client::try_from(config.clone()).context("no usable way to Kubernetes")?;
         let cluster = match cluster::read(&client, &linkerd_namespace).await {
             Ok(cluster) => cluster,
             Err(error) => {
@@ -289,7 +290,8 @@ impl Args {
             readiness: Some(readiness.clone()),
             ..index::Options::default()
         };
-        let watching = tokio::spawn(watch::watch_all(client, watch_options, sender, watch_metrics));
+        let watch_client = watch::client(config).context("no usable way to Kubernetes")?;
+        let watching = tokio::spawn(watch::watch_all(watch_client, watch_options, sender, watch_metrics));
         let serving =
             tokio::spawn(admin::serve(admin, Arc::new(registry), readiness, std::future::pending()));
         let (mut publisher, ended) =

@@ -5,8 +5,8 @@
 //!           ▼                                                         │
 //! probe ─► list all pages ─► Reset, Synced ─► watch from there ─► Apply, Delete
 //!           ▲                                    ▲        │
-//!           └─ 410, or it keeps failing ─────────┼────────┤
-//!                                                └────────┘ ended, or failed: Forbidden or Failing until it works
+//!           └─ 410 (Failing until listed), ──────┼────────┤
+//!              or it keeps failing               └────────┘ ended, or failed: Forbidden or Failing until it works
 //! ```
 //!
 //! This is not `kube::runtime::watcher` for two reasons. That one does not say when a broken watch works again until
@@ -36,6 +36,7 @@ use tokio::{
 mod backoff;
 mod metrics;
 mod request;
+mod send;
 
 /// A watch that cannot be resumed this many times in a row starts over with a list. The resource version may be one
 /// that the server does not know, for example after etcd was restored from a backup.
@@ -167,16 +168,15 @@ impl Informer {
                     failed_resumes = 0;
                     position = Some(version);
                 }
-                // Not a failure: the list that follows makes up for what was missed.
-                End::Failed(Failure::Expired) => self.pause(Duration::ZERO).await,
                 End::Failed(failure) => {
-                    let gone = self.is_gone(&failure);
+                    let (gone, expired) = (self.is_gone(&failure), failure == Failure::Expired);
+                    // Also when it expired: until the list is in, what is known may be of any age.
                     self.fail(failure).await?;
                     if gone {
                         return Ok(());
                     }
                     failed_resumes += 1;
-                    position = (failed_resumes < RESUMES).then_some(version);
+                    position = (!expired && failed_resumes < RESUMES).then_some(version);
                 }
             }
         }
@@ -188,7 +188,7 @@ impl Informer {
         let mut next = None;
         loop {
             let request = resource.list(self.watch.parts, self.options.page_size, next.take())?;
-            let body = self.in_time(request::body(&self.client, request)).await?;
+            let body = self.in_time(send::body(&self.client, request)).await?;
             let page = request::page(&body)?;
             facts.extend(page.items().filter_map(|json| self.read(json)));
             match page.next() {
@@ -210,8 +210,8 @@ impl Informer {
         self.enter(WatchState::Synced).await?;
         let mut line = Vec::new();
         let end = loop {
-            // The server ends the watch itself; if it stays silent beyond that, the connection is dead.
-            match timeout(request::WATCH_IDLE, request::line(&mut events, &mut line)).await {
+            // Not even a bookmark came: the connection may be dead. To find out costs one request.
+            match timeout(self.options.watch_idle, request::line(&mut events, &mut line)).await {
                 Err(_) | Ok(Ok(false)) => break End::Ended,
                 Ok(Ok(true)) => {}
                 // A proxy or server that goes away cuts watches off. Whether that is a failure shows at the next.
@@ -251,7 +251,7 @@ impl Informer {
         version: &str,
     ) -> Result<impl futures::AsyncBufRead + use<>, Failure> {
         let request = resource.watch(self.watch.parts, version)?;
-        self.in_time(async { Ok(self.client.request_stream(request).await?) }).await
+        self.in_time(send::stream(&self.client, request)).await
     }
 
     /// Reads the one Namespace of a namespaced installation again and again.
@@ -278,7 +278,7 @@ impl Informer {
     }
 
     async fn get(&self, resource: &Resource, name: &str) -> Result<String, Failure> {
-        let body = self.in_time(request::body(&self.client, resource.get(name)?)).await?;
+        let body = self.in_time(send::body(&self.client, resource.get(name)?)).await?;
         String::from_utf8(body).map_err(|error| Failure::caused_by("the answer is no JSON", &error))
     }
 

@@ -66,6 +66,22 @@ impl Failure {
     }
 }
 
+impl Failure {
+    /// Sorts an answer that is no success, by its HTTP status and what its body says: a Status, or a sentence of
+    /// whoever stands before the handlers. `wait` is what its head asked for.
+    pub(crate) fn refused(code: u16, wait: Duration, body: &[u8]) -> Self {
+        let mut status = serde_json::from_slice::<Status>(body)
+            .unwrap_or_else(|_| Status::failure(&String::from_utf8_lossy(body), ""));
+        if status.code == 0 {
+            status.code = code;
+        }
+        match Self::from_status(&status) {
+            Self::Unavailable { detail, wait: said } => Self::Unavailable { detail, wait: said.max(wait) },
+            other => other,
+        }
+    }
+}
+
 impl From<kube::Error> for Failure {
     fn from(error: kube::Error) -> Self {
         match &error {
@@ -131,6 +147,23 @@ mod tests {
         assert_eq!(
             Failure::from_status(&status),
             Failure::Unavailable { detail: "slow down (HTTP 429)".into(), wait: Duration::from_secs(7) }
+        );
+    }
+
+    #[test]
+    fn a_refusal_by_priority_and_fairness_is_a_sentence_with_a_wait_in_its_head() {
+        let said = b"Too many requests, please try again later.\n";
+        assert_eq!(
+            Failure::refused(429, Duration::from_secs(2), said),
+            Failure::Unavailable {
+                detail: "Too many requests, please try again later. (HTTP 429)".into(),
+                wait: Duration::from_secs(2)
+            }
+        );
+        assert_eq!(Failure::refused(410, Duration::ZERO, b"{}"), Failure::Expired);
+        assert_eq!(
+            Failure::refused(503, Duration::ZERO, b""),
+            Failure::unavailable("the API server answered 503 without a reason (HTTP 503)")
         );
     }
 

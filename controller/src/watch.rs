@@ -139,9 +139,22 @@ pub struct Options {
     pub page_size: u32,
     /// Longest wait for one page, or for a watch to begin.
     pub request_timeout: Duration,
+    /// A watch that is silent for so long is given up and resumed: its connection may lead nowhere without anybody
+    /// having said so. The default is two minutes, because an API server sends a bookmark each minute.
+    pub watch_idle: Duration,
 }
 
-/// Watches every kind of [`WATCHES`] with `client` and sends what happens to `sender`, until the future is dropped
+/// A client for [`watch_all`], which sends every request once. By itself kube would repeat one that is throttled or
+/// not served, 15 times and for minutes: nobody would hear that a watch does not work.
+///
+/// # Errors
+/// When the configuration leads to no client.
+pub fn client(mut config: kube::Config) -> Result<kube::Client, kube::Error> {
+    config.default_retry = false;
+    kube::Client::try_from(config)
+}
+
+/// Watches every kind of [`WATCHES`] with `client` (made by [`client`]) and sends what happens to `sender`, until the future is dropped
 /// (which ends every watch) or the receiver is.
 ///
 /// Changes of one kind come in order; each kind's first is a `Reset` with its complete list. A slow reader slows the
@@ -218,6 +231,7 @@ impl Default for Options {
             reprobe: Duration::from_secs(60),
             page_size: 500,
             request_timeout: Duration::from_secs(60),
+            watch_idle: Duration::from_secs(120),
         }
     }
 }

@@ -50,7 +50,8 @@ pub(crate) struct ServeArgs {
 pub(crate) async fn run(globals: &Globals, args: ServeArgs) -> anyhow::Result<()> {
     let spinner = Spinner::start("Reading the cluster's configuration");
     let config = kubeconfig::load(globals).await?;
-    let client = kube::Client::try_from(config).context("the kubeconfig does not lead to a usable client")?;
+    let unusable = "the kubeconfig does not lead to a usable client";
+    let client = kube::Client::try_from(config.clone()).context(unusable)?;
     reachable(&client).await?;
     let cluster = match cluster::read(&client, &globals.linkerd_namespace).await {
         Ok(cluster) => cluster,
@@ -76,7 +77,8 @@ pub(crate) async fn run(globals: &Globals, args: ServeArgs) -> anyhow::Result<()
     let (sender, messages) = mpsc::channel(4096);
     let watch_options =
         watch::Options { namespace: args.namespace_only.clone(), ..watch::Options::default() };
-    let watching = tokio::spawn(watch::watch_all(client, watch_options, sender, watch_metrics));
+    let watch_client = watch::client(config).context(unusable)?;
+    let watching = tokio::spawn(watch::watch_all(watch_client, watch_options, sender, watch_metrics));
     let running = bound.start(options, messages, source);
     drop(spinner);
     terminal::say(&format!("Serving the mesh graph of this cluster on {}", running.address));

@@ -22,7 +22,8 @@ pub(super) struct Backoff {
 // === impl Backoff ===
 
 impl Backoff {
-    /// The wait after a failure at `now`; at least `asked`, as far as that is reasonable.
+    /// The wait after a failure at `now`; at least `asked`, as far as that is reasonable. All who were told the same
+    /// wait at the same moment spread over a quarter of it.
     pub(super) fn next(&mut self, now: Instant, asked: Duration) -> Duration {
         if self.last.is_some_and(|last| now.duration_since(last) > FORGET) {
             self.failures = 0;
@@ -30,7 +31,8 @@ impl Backoff {
         let ceiling = FIRST.saturating_mul(1 << self.failures.min(16)).min(LONGEST);
         self.failures += 1;
         self.last = Some(now);
-        ceiling.mul_f64(rand::rng().random_range(0.5..=1.0)).max(asked.min(LONGEST))
+        let (own, spread) = (rand::rng().random_range(0.5..=1.0), rand::rng().random_range(1.0..=1.25));
+        ceiling.mul_f64(own).max(asked.min(LONGEST).mul_f64(spread))
     }
 }
 
@@ -52,9 +54,13 @@ mod tests {
     }
 
     #[test]
-    fn what_the_server_asks_for_is_kept_to_within_reason() {
+    fn what_the_server_asks_for_is_kept_to_within_reason_and_not_in_step() {
         let now = Instant::now();
-        assert_eq!(Backoff::default().next(now, Duration::from_secs(7)), Duration::from_secs(7));
-        assert_eq!(Backoff::default().next(now, Duration::from_secs(3600)), LONGEST);
+        let waits: Vec<_> = (0..20).map(|_| Backoff::default().next(now, Duration::from_secs(8))).collect();
+        let allowed = Duration::from_secs(8)..=Duration::from_secs(10);
+        assert!(waits.iter().all(|wait| allowed.contains(wait)), "{waits:?}");
+        assert!(waits.iter().any(|wait| *wait != waits[0]), "all at once");
+        let most = Backoff::default().next(now, Duration::from_secs(3600));
+        assert!(most >= LONGEST && most <= LONGEST.mul_f64(1.25), "{most:?}");
     }
 }

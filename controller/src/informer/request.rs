@@ -1,27 +1,23 @@
 //! What is asked of the API server, and how its answers are read: in place, without building a tree of the objects.
 
+use super::send::{self, body};
 use crate::{
     graph::{id::Text, kind::KindRow},
     kube_error::Failure,
     watch::Parts,
 };
-use futures::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt};
+use futures::{AsyncBufRead, AsyncBufReadExt};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{APIGroupList, APIResourceList};
 use kube::{
     api::{GetParams, ListParams, WatchParams},
     core::{Status, request::Request},
 };
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
-use std::{io, pin::Pin, time::Duration};
+use std::{io, pin::Pin};
 
 /// How long the server keeps a watch open, in seconds. kube refuses more than 294.
 const WATCH_SECONDS: u32 = 290;
-
-/// A watch that is silent for longer than the server keeps one open has lost its server.
-pub(super) const WATCH_IDLE: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 10);
-
-/// Largest page that is read. etcd takes objects up to 1.5 MiB, so only pages of giants come near it.
-const MAX_PAGE: u64 = 128 * 1024 * 1024;
 
 /// Largest watch event that is read: one object, with room to spare.
 const MAX_LINE: usize = 16 * 1024 * 1024;
@@ -131,7 +127,7 @@ impl Resource {
 fn built(
     request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
 ) -> Result<http::Request<Vec<u8>>, Failure> {
-    request.map_err(|error| Failure::caused_by("the request cannot be made", &error))
+    request.map_err(|error| Failure::caused_by(send::NOT_MADE, &error))
 }
 
 /// The newest version of the kind that the cluster serves and we know. Asks for the group first: a server answers
@@ -140,7 +136,7 @@ pub(super) async fn served_version(
     client: &kube::Client,
     row: &KindRow,
 ) -> Result<Option<&'static str>, Failure> {
-    let groups = client.list_api_groups().await?.groups;
+    let groups = discover::<APIGroupList>(client, "/apis").await?.groups;
     let Some(group) = groups.into_iter().find(|group| group.name == row.group) else {
         return Ok(None);
     };
@@ -148,7 +144,7 @@ pub(super) async fn served_version(
         if !group.versions.iter().any(|served| served.version == *version) {
             continue;
         }
-        match client.list_api_group_resources(&format!("{}/{version}", row.group)).await.map_err(Into::into) {
+        match discover::<APIResourceList>(client, &format!("/apis/{}/{version}", row.group)).await {
             Ok(list) if list.resources.iter().any(|resource| resource.name == row.plural) => {
                 return Ok(Some(version));
             }
@@ -159,21 +155,14 @@ pub(super) async fn served_version(
     Ok(None)
 }
 
-/// The whole answer, up to [`MAX_PAGE`].
-pub(super) async fn body(client: &kube::Client, request: http::Request<Vec<u8>>) -> Result<Vec<u8>, Failure> {
-    let stream = client.request_stream(request).await?;
-    let mut body = Vec::new();
-    std::pin::pin!(stream)
-        .take(MAX_PAGE + 1)
-        .read_to_end(&mut body)
-        .await
-        .map_err(|error| Failure::caused_by("the answer was cut off", &error))?;
-    if body.len() as u64 > MAX_PAGE {
-        return Err(Failure::unavailable(format!(
-            "a page of the list is larger than {MAX_PAGE} bytes; ask for fewer objects per page"
-        )));
-    }
-    Ok(body)
+/// What the API server serves, asked for like everything else, so that a refusal is sorted the same way.
+async fn discover<T: DeserializeOwned>(client: &kube::Client, path: &str) -> Result<T, Failure> {
+    let request = http::Request::get(path)
+        .body(Vec::new())
+        .map_err(|error| Failure::caused_by(send::NOT_MADE, &error))?;
+    let body = body(client, request).await?;
+    serde_json::from_slice(&body)
+        .map_err(|error| Failure::caused_by("the answer is not a list of what the API server serves", &error))
 }
 
 /// Reads a page.
