@@ -105,12 +105,27 @@ impl ApiServer {
 
     /// A kubeconfig for the administrator.
     pub fn kubeconfig(&self) -> String {
-        self.kubeconfig_of(&Credential::Token(ADMIN_TOKEN.to_string()))
+        self.kubeconfig_of(&self.admin())
     }
 
     /// A kubeconfig for somebody else.
     pub fn kubeconfig_of(&self, credential: &Credential) -> String {
         kubeconfig(&self.url(), &self.ca, credential)
+    }
+
+    /// A kubeconfig for somebody who reaches it at another address, such as that of a proxy.
+    pub fn kubeconfig_at(&self, url: &str, credential: &Credential) -> String {
+        kubeconfig(url, &self.ca, credential)
+    }
+
+    /// How the administrator proves who it is.
+    pub fn admin(&self) -> Credential {
+        Credential::Token(ADMIN_TOKEN.to_string())
+    }
+
+    /// The certificate of the authority that signed its own.
+    pub fn ca_pem(&self) -> &str {
+        self.ca.pem()
     }
 
     /// A client with the administrator's rights.

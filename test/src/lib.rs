@@ -21,6 +21,7 @@ pub mod exporter;
 pub mod exposition;
 pub mod fixtures;
 pub mod golden;
+pub mod http_proxy;
 pub mod linkerd;
 pub mod mesh;
 pub mod oracle;
