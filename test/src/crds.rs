@@ -68,7 +68,8 @@ pub async fn install(client: &Client) -> Result<(), Error> {
     Ok(())
 }
 
-async fn install_one(
+/// Installs one and waits until it is served.
+pub async fn install_one(
     api: &Api<CustomResourceDefinition>,
     definition: CustomResourceDefinition,
 ) -> Result<(), Error> {
