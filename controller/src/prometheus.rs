@@ -5,6 +5,7 @@
 mod body;
 mod discover;
 mod forward;
+mod read;
 mod window;
 
 pub use crate::graph::promql::ExtraMatcher;
@@ -13,7 +14,7 @@ pub use forward::{Forwarded, forward};
 
 use crate::chain::chain;
 use crate::graph::{
-    promql::{Ask, Query, answer, queries},
+    promql::{Query, answer, queries},
     status::MetricsStatus,
     traffic::Traffic,
 };
@@ -24,8 +25,9 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
-use std::{future::Future, path::PathBuf, time::Duration};
-use tokio::time::Instant;
+use read::Read;
+use std::{future::Future, path::PathBuf, pin::pin, time::Duration};
+use tokio::time::{Instant, timeout};
 
 /// Where the numbers of edges come from.
 pub trait MetricsSource: Send + 'static {
@@ -76,9 +78,11 @@ pub struct Options {
     pub window_s: u32,
     /// Limit for one query.
     pub timeout: Duration,
-    /// Limit for one answer, in bytes after decompression.
+    /// Limit for a whole poll. Numbers that take longer to get than this are marked as not current.
+    pub poll_timeout: Duration,
+    /// Limit for the answers that are held at a time, in bytes after decompression.
     pub max_bytes: usize,
-    /// Limit for one answer, in series.
+    /// Limit for all answers of a poll, in series.
     pub max_series: usize,
     /// Queries under way at once.
     pub concurrency: usize,
@@ -96,6 +100,7 @@ impl Options {
             matchers: Vec::new(),
             window_s: 30,
             timeout: Duration::from_secs(10),
+            poll_timeout: Duration::from_secs(30),
             max_bytes: 256 << 20,
             max_series: 2_000_000,
             // A stock Prometheus runs 20 queries at once for everybody; we leave most of them to others.
@@ -170,6 +175,16 @@ pub enum Error {
         #[source]
         source: reqwest::Error,
     },
+    /// Values, but no numbers.
+    #[error(
+        "Prometheus at {url} gave {count} values and none is a number that can be: all are NaN, infinite or negative"
+    )]
+    NoNumbers {
+        /// Where.
+        url: String,
+        /// How many.
+        count: usize,
+    },
     /// Not an answer to a query.
     #[error("Prometheus at {url} gave no usable answer")]
     Answer {
@@ -202,21 +217,8 @@ pub struct Prometheus {
     client: reqwest::Client,
     queries: Vec<Query>,
     window: window::Window,
+    held: body::Held,
     metrics: Metrics,
-}
-
-/// Without these an edge would be missing, wrong or made up; without the others only a number is absent.
-fn essential(ask: Ask) -> bool {
-    !matches!(
-        ask,
-        Ask::LatencyP50
-            | Ask::LatencyP95
-            | Ask::LatencyP99
-            | Ask::HttpRetries
-            | Ask::GrpcRetries
-            | Ask::Unrouted
-            | Ask::Scraped
-    )
 }
 
 // === impl Metrics ===
@@ -268,7 +270,7 @@ impl Prometheus {
         }
         let client = builder.build().map_err(|error| refuse("the client", error.to_string()))?;
         let window = window::Window::new(options.window_s);
-        Ok(Self { options, client, queries: queries::all(), window, metrics })
+        Ok(Self { options, client, queries: queries::all(), window, held: body::Held::default(), metrics })
     }
 
     async fn ask(&self, query: &Query, window_s: u32, at: Option<&str>) -> Result<Body, Error> {
@@ -285,16 +287,19 @@ impl Prometheus {
     /// The time by Prometheus' own clock. All queries of a poll are evaluated at this one instant: rates of two
     /// families that a scrape apart would differ, most of all while series are young, can then be held against each
     /// other.
-    async fn now(&self) -> Option<String> {
+    /// None where it is not told, as by something that only resembles Prometheus or wants a matcher in every query.
+    async fn now(&self) -> Result<Option<String>, Error> {
         let request = self.client.post(self.endpoint("query")).form(&[("query", "time()")]);
-        let body = self.fetch(request).await.ok()?;
-        let answer: serde_json::Value = serde_json::from_str(&body.text).ok()?;
-        let seconds = answer["data"]["result"][0].as_f64()?;
-        Some(format!("{seconds:.3}"))
+        let body = match self.fetch(request).await {
+            Err(Error::Status { .. } | Error::Forbidden { .. }) => return Ok(None),
+            body => body?,
+        };
+        let answer: serde_json::Value = serde_json::from_str(&body.text).unwrap_or_default();
+        Ok(answer["data"]["result"][0].as_f64().map(|seconds| format!("{seconds:.3}")))
     }
 
     async fn fetch(&self, request: reqwest::RequestBuilder) -> Result<Body, Error> {
-        let outcome = body::fetch(self.authenticated(request).await?, &self.options).await;
+        let outcome = body::fetch(self.authenticated(request).await?, &self.options, &self.held).await;
         let label = match &outcome {
             Ok(body) => {
                 self.metrics.bytes.inc_by(body.text.len() as u64);
@@ -333,28 +338,32 @@ impl Prometheus {
     }
 
     async fn poll_all(&mut self, now_ms: i64) -> Result<(Traffic, MetricsStatus), Error> {
+        // Asked first: a Prometheus that does not answer this does not answer the rest either.
+        let at = self.now().await?;
         if self.window.due() {
             let interval = window::scrape_interval(self).await;
             self.window.learn(interval);
         }
         let (window_s, window_reason) = self.window.seconds();
-        let at = self.now().await;
         let (this, at) = (&*self, at.as_deref());
-        let bodies: Vec<(Ask, Result<Body, Error>)> =
+        let mut answers = pin!(
             stream::iter(0..this.queries.len())
                 .map(|nth| async move {
                     (this.queries[nth].ask, this.ask(&this.queries[nth], window_s, at).await)
                 })
                 .buffered(this.options.concurrency.max(1))
-                .collect()
-                .await;
-        let (url, max_series) = (self.options.url.clone(), self.options.max_series);
-        // Reading 100,000 rows takes tens of milliseconds: not on a thread that answers others.
-        let read = tokio::task::spawn_blocking(move || read(bodies, &url, max_series)).await;
-        let Read { traffic, series, problems } = match read {
-            Ok(read) => read?,
-            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
-        };
+        );
+        let mut read = Read::new(&this.options.url, this.options.max_series);
+        // The first query that fails and that we cannot do without ends the poll, and what it still asks.
+        while let Some((ask, body)) = answers.next().await {
+            // Reading 100,000 rows takes tens of milliseconds: not on a thread that answers others.
+            let taken = tokio::task::spawn_blocking(move || read.take(ask, body)).await;
+            read = match taken {
+                Ok(taken) => taken?,
+                Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+            };
+        }
+        let Read { traffic, series, problems, .. } = read.end()?;
         self.metrics.series.set(i64::try_from(series).unwrap_or(i64::MAX));
         let reason = match (problems.is_empty(), traffic.is_empty()) {
             (false, _) => problems.join("; "),
@@ -376,40 +385,12 @@ impl Prometheus {
     }
 }
 
-struct Read {
-    traffic: Traffic,
-    series: usize,
-    problems: Vec<String>,
-}
-
-/// Reads all answers; fails when an essential one did.
-fn read(bodies: Vec<(Ask, Result<Body, Error>)>, url: &str, max_series: usize) -> Result<Read, Error> {
-    let mut read = Read { traffic: Traffic::default(), series: 0, problems: Vec::new() };
-    for (ask, body) in bodies {
-        let answer = body.and_then(|body| {
-            let parsed = answer::parse(&body.text, max_series.saturating_sub(read.series));
-            let answer = parsed.map_err(|source| Error::Answer { url: url.to_owned(), source })?;
-            read.series += answer.rows.len();
-            read.traffic.read(ask, &answer);
-            Ok(answer.warnings)
-        });
-        match answer {
-            Ok(warnings) => {
-                read.problems.extend(
-                    warnings.first().map(|warning| format!("Prometheus warns about {ask:?}: {warning}")),
-                );
-            }
-            Err(error) if essential(ask) => return Err(error),
-            Err(error) => read.problems.push(format!("{ask:?} is missing: {}", chain(&error))),
-        }
-    }
-    Ok(read)
-}
-
 impl MetricsSource for Prometheus {
     async fn poll(&mut self, now_ms: i64) -> Poll {
         let started = Instant::now();
-        let outcome = self.poll_all(now_ms).await;
+        let (url, limit) = (self.options.url.clone(), self.options.poll_timeout);
+        let outcome = timeout(limit, self.poll_all(now_ms)).await;
+        let outcome = outcome.unwrap_or(Err(Error::Timeout { url, seconds: limit.as_secs() }));
         self.metrics.poll_ms.set(i64::try_from(started.elapsed().as_millis()).unwrap_or(i64::MAX));
         match outcome {
             Ok((traffic, status)) => Poll::Answered { traffic: Box::new(traffic), status },

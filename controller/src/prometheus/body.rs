@@ -3,11 +3,28 @@
 use super::{Error, Options};
 use futures::StreamExt as _;
 use serde::Deserialize;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 /// A body that came in whole and in order.
 #[derive(Debug)]
 pub(super) struct Body {
     pub(super) text: String,
+    _share: Share,
+}
+
+/// How many bytes of bodies are held at this moment, of all queries together: four answers that are each just within
+/// the limit would be four times it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Held(Arc<AtomicUsize>);
+
+/// One body's share of that, given back when dropped.
+#[derive(Debug)]
+struct Share {
+    held: Held,
+    bytes: usize,
 }
 
 #[derive(Deserialize)]
@@ -15,8 +32,12 @@ struct Refusal {
     error: String,
 }
 
-/// Sends `request`; the answer must be 200 with at most `options.max_bytes` of text.
-pub(super) async fn fetch(request: reqwest::RequestBuilder, options: &Options) -> Result<Body, Error> {
+/// Sends `request`; the answer must be 200 with text that, with what is held already, is at most `options.max_bytes`.
+pub(super) async fn fetch(
+    request: reqwest::RequestBuilder,
+    options: &Options,
+    held: &Held,
+) -> Result<Body, Error> {
     let url = || options.url.clone();
     let failed = |source: reqwest::Error| match source.is_timeout() {
         true => Error::Timeout { url: url(), seconds: options.timeout.as_secs() },
@@ -27,15 +48,16 @@ pub(super) async fn fetch(request: reqwest::RequestBuilder, options: &Options) -
     // A refusal is read only as far as its message could go.
     let limit = if status == 200 { options.max_bytes } else { options.max_bytes.min(64 << 10) };
     let mut bytes = Vec::new();
+    let mut share = Share { held: held.clone(), bytes: 0 };
     let mut stream = response.bytes_stream();
     while let Some(chunk) = stream.next().await {
         let chunk = chunk.map_err(|source| match source.is_timeout() {
             true => Error::Timeout { url: url(), seconds: options.timeout.as_secs() },
             false => Error::Body { url: url(), source: source.without_url() },
         })?;
-        if bytes.len() + chunk.len() > limit {
+        if share.grow(chunk.len()) > options.max_bytes || bytes.len() + chunk.len() > limit {
             if status == 200 {
-                return Err(Error::TooLarge { url: url(), limit });
+                return Err(Error::TooLarge { url: url(), limit: options.max_bytes });
             }
             break;
         }
@@ -45,9 +67,25 @@ pub(super) async fn fetch(request: reqwest::RequestBuilder, options: &Options) -
     let text = String::from_utf8(bytes)
         .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
     match status {
-        200 => Ok(Body { text }),
+        200 => Ok(Body { text, _share: share }),
         401 | 403 => Err(Error::Forbidden { url: url(), status }),
         _ => Err(Error::Status { url: url(), status, message: message(&text) }),
+    }
+}
+
+// === impl Share ===
+
+impl Share {
+    /// Takes more, and says how much is held by all.
+    fn grow(&mut self, bytes: usize) -> usize {
+        self.bytes += bytes;
+        self.held.0.fetch_add(bytes, Ordering::Relaxed) + bytes
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.held.0.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 

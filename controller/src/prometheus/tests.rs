@@ -88,6 +88,50 @@ async fn an_endless_body_is_cut_at_the_limit() {
     assert!(reason(limited).await.contains("more than 1000 bytes"));
 }
 
+/// One series of the value in every answer, whatever is asked.
+fn series(value: &str) -> Vec<u8> {
+    format!(r#"{{"status":"success","data":{{"resultType":"vector","result":[{{"metric":{{"namespace":"shop","pod":"a"}},"value":[1,"{value}"]}}]}}}}"#)
+        .into_bytes()
+}
+
+#[tokio::test]
+async fn values_that_no_rate_can_have_are_no_numbers_and_numbers_stay_as_they_are() {
+    for value in ["NaN", "+Inf", "-1"] {
+        let url = server(move |_| (OK.to_owned(), series(value))).await;
+        let said = reason(Options::new(url)).await;
+        assert!(said.contains("none is a number that can be"), "{value}: {said}");
+    }
+    let url = server(|_| (OK.to_owned(), series("1"))).await;
+    assert!(matches!(poll(Options::new(url)).await, Poll::Answered { .. }));
+}
+
+#[tokio::test]
+async fn answers_that_are_small_alone_and_large_together_are_cut_at_the_limit() {
+    let _installed = rustls::crypto::ring::default_provider().install_default();
+    let url = server(|_| (OK.to_owned(), vec![b' '; 600])).await;
+    let limited = Options { max_bytes: 1000, ..Options::new(&url) };
+    let (client, held) = (reqwest::Client::new(), body::Held::default());
+    let fetch = || body::fetch(client.get(&url), &limited, &held);
+    let first = fetch().await.unwrap();
+    assert!(matches!(fetch().await, Err(Error::TooLarge { limit: 1000, .. })));
+    drop(first);
+    assert_eq!(fetch().await.unwrap().text.len(), 600);
+}
+
+#[tokio::test]
+async fn a_poll_ends_at_the_first_query_that_it_cannot_do_without() {
+    let asked = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counted = asked.clone();
+    let url = server(move |_| {
+        counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        (OK.to_owned(), b"<html>".to_vec())
+    })
+    .await;
+    assert!(reason(Options { concurrency: 1, ..Options::new(url) }).await.contains("<html>"));
+    // The time, the scrape interval in two ways, and one query; of the next, the request may be on its way.
+    assert!(asked.load(std::sync::atomic::Ordering::Relaxed) <= 5, "{asked:?}");
+}
+
 #[tokio::test]
 async fn a_prometheus_that_never_answers_costs_one_timeout_per_query_and_no_more() {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();

@@ -8,16 +8,16 @@ use std::{borrow::Cow, fmt, marker::PhantomData};
 pub struct Row<'a> {
     /// Labels in the order they came.
     pub labels: Vec<(Cow<'a, str>, Cow<'a, str>)>,
-    /// The value; always finite.
+    /// The value; finite and not negative: all that is asked for is a rate, a count or a duration.
     pub value: f64,
 }
 
 /// The rows of an answer.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Answer<'a> {
-    /// Rows with finite values.
+    /// Rows with values that can be.
     pub rows: Vec<Row<'a>>,
-    /// Rows left out because their value is NaN or infinite: a quantile of nothing, a division by zero.
+    /// Rows left out because their value is NaN or infinite (a quantile of nothing, a division by zero), or negative.
     pub not_finite: usize,
     /// Warnings Prometheus gave; the answer may then be partial.
     pub warnings: Vec<String>,
@@ -178,7 +178,7 @@ impl<'de> de::Visitor<'de> for &mut Rows<'de> {
                 while seq.next_element::<de::IgnoredAny>()?.is_some() {}
                 break;
             }
-            match row.value.0.is_finite() {
+            match row.value.0.is_finite() && row.value.0 >= 0.0 {
                 true => self.answer.rows.push(Row { labels: row.metric.0, value: row.value.0 }),
                 false => self.answer.not_finite += 1,
             }
