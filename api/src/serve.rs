@@ -199,8 +199,14 @@ impl Api {
                 .serve_with_incoming_shutdown(incoming, closing);
             served.await.map_err(ServeError::Server)
         };
-        let admin = serve_admin(admin, Admin { replica: replica.clone(), registry }, closed(&replica));
-        let servers = async { tokio::try_join!(main, admin).map(|_| ()) };
+        let admin = serve_admin(admin, Admin { replica: replica.clone(), registry });
+        // Probes are answered to the last: that is how the kubelet learns that nothing more should come here.
+        let servers = async {
+            tokio::select! {
+                ended = main => ended,
+                failed = admin => failed,
+            }
+        };
         tokio::pin!(servers);
         // A task of its own: taking in a large snapshot must not hold up new connections. Dropping the set ends it.
         let mut following = JoinSet::new();
@@ -252,14 +258,10 @@ fn with_version<B>(mut response: http::Response<B>) -> http::Response<B> {
     response
 }
 
-async fn serve_admin(
-    admin: Option<(TcpListener, SocketAddr)>,
-    state: Admin,
-    closing: impl Future<Output = ()> + Send + 'static,
-) -> Result<(), ServeError> {
-    let Some((listener, _)) = admin else { return Ok(()) };
+async fn serve_admin(admin: Option<(TcpListener, SocketAddr)>, state: Admin) -> Result<(), ServeError> {
+    let Some((listener, _)) = admin else { return std::future::pending().await };
     let routes: Router = admin::routes(state);
-    axum::serve(listener, routes).with_graceful_shutdown(closing).await.map_err(ServeError::Admin)
+    axum::serve(listener, routes).await.map_err(ServeError::Admin)
 }
 
 /// Ends when the process is going away.

@@ -6,6 +6,7 @@ use prometheus_client::{encoding::text::encode, registry::Registry};
 use serde::Serialize;
 use std::{future::Future, io, sync::Arc};
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 /// What `/ready` says.
 #[derive(Debug, Clone, Serialize)]
@@ -29,9 +30,10 @@ pub fn not_ready() -> SharedReadiness {
 struct Admin {
     registry: Arc<Registry>,
     readiness: SharedReadiness,
+    closing: CancellationToken,
 }
 
-/// Serves until `shutdown`.
+/// Serves until `shutdown`; nothing is ready any more once `closing` is cancelled.
 ///
 /// # Errors
 ///
@@ -40,6 +42,7 @@ pub async fn serve(
     listener: TcpListener,
     registry: Arc<Registry>,
     readiness: SharedReadiness,
+    closing: CancellationToken,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     let alive = || get(async || "ok\n");
@@ -49,7 +52,7 @@ pub async fn serve(
         .route("/healthz", alive())
         .route("/livez", alive())
         .route("/health", alive())
-        .with_state(Admin { registry, readiness });
+        .with_state(Admin { registry, readiness, closing });
     axum::serve(listener, routes).with_graceful_shutdown(shutdown).await
 }
 
@@ -65,7 +68,10 @@ async fn metrics(State(admin): State<Admin>) -> impl IntoResponse {
 }
 
 async fn ready(State(admin): State<Admin>) -> impl IntoResponse {
-    let readiness = admin.readiness.read().clone();
+    let readiness = match admin.closing.is_cancelled() {
+        true => Readiness { ready: false, reason: "the process is shutting down".to_owned() },
+        false => admin.readiness.read().clone(),
+    };
     let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(readiness))
 }

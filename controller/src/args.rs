@@ -18,7 +18,8 @@ use duration::GoDuration;
 use linkerd_mcp_feed::{End, RedisArgs, RedisMetrics};
 use prometheus_client::registry::Registry;
 use std::{io::IsTerminal as _, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
-use tokio::{net::TcpListener, sync::mpsc};
+use tokio::{net::TcpListener, sync::mpsc, time::sleep};
+use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 /// Watches Kubernetes, polls Prometheus and publishes the mesh graph through Redis.
@@ -54,6 +55,10 @@ pub struct Args {
         value_parser = name
     )]
     pub lease_name: String,
+
+    /// Seconds that giving up the lead may take after SIGTERM
+    #[arg(long, default_value_t = 5, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=300))]
+    pub drain_seconds: u64,
 
     /// Namespace of the Linkerd control plane
     #[arg(long, env = "LINKERD_NAMESPACE", default_value = "linkerd", value_name = "NAMESPACE")]
@@ -210,7 +215,28 @@ impl Args {
         runtime.block_on(self.start())
     }
 
+    /// Works until it is told to stop, and not much longer whatever it waits for then.
     async fn start(self) -> anyhow::Result<()> {
+        let closing = CancellationToken::new();
+        let (told, drain) = (closing.clone(), Duration::from_secs(self.drain_seconds));
+        tokio::spawn(async move {
+            stopped().await;
+            told.cancel();
+        });
+        let late = async {
+            closing.cancelled().await;
+            sleep(drain).await;
+        };
+        tokio::select! {
+            ended = self.work(closing.clone()) => ended,
+            () = late => {
+                tracing::warn!(waited = ?drain, "still not done after the request to stop; the lead, if it is ours, ends by itself");
+                Ok(())
+            }
+        }
+    }
+
+    async fn work(self, closing: CancellationToken) -> anyhow::Result<()> {
         let Self {
             redis,
             holder,
@@ -218,6 +244,7 @@ impl Args {
             lead_by,
             lease_namespace,
             lease_name,
+            drain_seconds: _,
             linkerd_namespace,
             namespace_only,
             prometheus,
@@ -292,10 +319,12 @@ impl Args {
         };
         let watch_client = watch::client(config).context("no usable way to Kubernetes")?;
         let watching = tokio::spawn(watch::watch_all(watch_client, watch_options, sender, watch_metrics));
+        let never = std::future::pending();
         let serving =
-            tokio::spawn(admin::serve(admin, Arc::new(registry), readiness, std::future::pending()));
+            tokio::spawn(admin::serve(admin, Arc::new(registry), readiness, closing.clone(), never));
+        let told = closing.cancelled_owned();
         let (mut publisher, ended) =
-            index::run(options, messages, source, leading, index_metrics, stopped()).await;
+            index::run(options, messages, source, leading, index_metrics, told).await;
         tracing::info!("stopping: giving up the lead");
         if let Err(error) = publisher.release().await {
             tracing::warn!(%error, "the lead could not be given up; it ends by itself");

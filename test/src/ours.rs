@@ -170,6 +170,11 @@ impl Api {
         &self.process
     }
 
+    /// Ends it as Kubernetes does, and gives how it ended if it did in time.
+    pub async fn stop(self) -> Option<ExitStatus> {
+        self.process.stop().await
+    }
+
     /// Starts it with these arguments and variables (`NAME=value`), and waits until it answers at all.
     ///
     /// # Errors
