@@ -42,8 +42,11 @@ mod send;
 /// that the server does not know, for example after etcd was restored from a backup.
 const RESUMES: u32 = 5;
 
-/// A watch that ends without an event sooner than this is not followed by the next at once.
+/// A watch that ends without an event sooner than this is not followed by the next at once, and [`RESUMES`] of them
+/// are not believed: the kind is failing until a watch says something, if only a bookmark.
 const SHORT_WATCH: Duration = Duration::from_secs(1);
+
+const NOTHING_SAID: &str = "every watch ends before it has said anything";
 
 /// Follows one kind. Owned by its task.
 pub(crate) struct Informer {
@@ -57,6 +60,8 @@ pub(crate) struct Informer {
     state: Option<WatchState>,
     /// The reader was given objects.
     known: bool,
+    /// How many watches in a row ended before they said anything.
+    barren: u32,
     backoff: Backoff,
 }
 
@@ -67,6 +72,8 @@ struct Closed;
 enum End {
     /// As it should: the server closes every watch after some minutes.
     Ended,
+    /// At once, without having said anything.
+    Barren,
     Failed(Failure),
 }
 
@@ -89,6 +96,7 @@ impl Informer {
             metrics,
             state: None,
             known: false,
+            barren: 0,
             backoff: Backoff::default(),
         }
     }
@@ -168,6 +176,12 @@ impl Informer {
                     failed_resumes = 0;
                     position = Some(version);
                 }
+                End::Barren if self.barren < RESUMES => {
+                    self.pause(Duration::ZERO).await;
+                    position = Some(version);
+                }
+                // Something lets watches begin and nothing through. Lists are all that can be had.
+                End::Barren => self.fail(Failure::unavailable(NOTHING_SAID)).await?,
                 End::Failed(failure) => {
                     let (gone, expired) = (self.is_gone(&failure), failure == Failure::Expired);
                     // Also when it expired: until the list is in, what is known may be of any age.
@@ -207,7 +221,9 @@ impl Informer {
         let mut events = std::pin::pin!(begun);
         let started = Instant::now();
         let mut eventful = false;
-        self.enter(WatchState::Synced).await?;
+        if self.barren < RESUMES {
+            self.enter(WatchState::Synced).await?;
+        }
         let mut line = Vec::new();
         let end = loop {
             // Not even a bookmark came: the connection may be dead. To find out costs one request.
@@ -238,10 +254,14 @@ impl Informer {
                 Err(failure) => break End::Failed(failure),
             }
             eventful = true;
+            self.barren = 0;
+            self.enter(WatchState::Synced).await?;
         };
         if matches!(end, End::Ended) && !eventful && started.elapsed() < SHORT_WATCH {
-            self.pause(Duration::ZERO).await;
+            self.barren += 1;
+            return Ok((version, End::Barren));
         }
+        self.barren = 0;
         Ok((version, end))
     }
 

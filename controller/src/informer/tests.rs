@@ -182,14 +182,25 @@ async fn a_connection_without_even_a_bookmark_is_given_up_after_two_minutes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_ends_every_watch_at_once_is_not_asked_in_a_loop() {
+async fn a_server_that_ends_every_watch_at_once_is_not_believed_and_not_asked_in_a_loop() {
     let mut rig = Rig::new(Kind::Pod);
     drop(rig.synced().await);
-    for _ in 0..8 {
+    for _ in 1..RESUMES {
         drop(rig.server.asked(&pods_since("5")).await.events());
     }
+    rig.expect_state(WatchState::Failing { detail: NOTHING_SAID.into() }).await;
+    for version in ["6", "7", "8"] {
+        rig.server.asked(PODS).await.json(&page(version, "", &[pod("a", "1")]));
+        rig.expect_reset(&[pod("a", "1")]).await;
+        drop(rig.server.asked(&pods_since(version)).await.events());
+    }
+    rig.server.asked(PODS).await.json(&page("9", "", &[]));
     assert!(rig.started.elapsed() > Duration::from_secs(30), "{:?}", rig.started.elapsed());
+    rig.expect_reset(&[]).await;
+    let events = rig.server.asked(&pods_since("9")).await.events();
     rig.expect_nothing();
+    events.send(&event("BOOKMARK", &json!({"metadata": {"resourceVersion": "10"}}))).await;
+    rig.expect_state(WatchState::Synced).await;
 }
 
 #[tokio::test(start_paused = true)]
