@@ -118,6 +118,17 @@ async fn lint_reads_manifests_and_its_exit_code_goes_by_the_gravest_finding() {
 }
 
 #[tokio::test]
+async fn lint_knows_a_prometheus_that_has_no_pods_yet_by_its_service_account() {
+    let scraped = std::fs::read_to_string(manifests().join("scraped.yaml")).unwrap();
+    let locked_out = |(_, stdout, _): (i32, String, String)| stdout.contains("scrape-locked-out");
+    assert!(!locked_out(run("lint -f -", &scraped).await));
+    let another =
+        scraped.replace("name: prometheus, namespace: linkerd-viz}]", "name: tap, namespace: linkerd-viz}]");
+    assert_ne!(another, scraped);
+    assert!(locked_out(run("lint -f -", &another).await));
+}
+
+#[tokio::test]
 async fn a_pipe_of_json_says_the_same_as_a_file_of_yaml() {
     let yaml = std::fs::read_to_string(manifests().join("bookshop.yaml")).unwrap();
     let documents = serde_yaml::Deserializer::from_str(&yaml);

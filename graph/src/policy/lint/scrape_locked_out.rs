@@ -6,21 +6,21 @@ use super::{
     words,
 };
 use crate::{
-    id::{Text, WorkloadId},
-    model::Meshed,
-    policy::Request,
+    id::WorkloadId,
+    policy::{
+        Request,
+        ask::{Appearance, Caller},
+    },
 };
-use std::{collections::BTreeSet, net::IpAddr};
+use std::collections::BTreeSet;
 
 /// The port at which proxies tell their metrics.
 const ADMIN: u16 = 4191;
 
-/// The Prometheus that scrapes the proxies.
+/// The Prometheus that scrapes the proxies, as they see it.
 struct Scraper {
     name: String,
-    /// `None` when it is not meshed.
-    identity: Option<Text>,
-    addresses: Vec<IpAddr>,
+    appearances: Vec<Appearance>,
 }
 
 pub(super) fn check(scene: &Scene<'_>) -> Vec<Finding> {
@@ -35,21 +35,9 @@ fn scraper(scene: &Scene<'_>) -> Option<Scraper> {
     let viz = graph.namespaces.iter().find(|(_, namespace)| namespace.extension.as_deref() == Some("viz"));
     let namespace = viz.map_or("linkerd-viz", |(name, _)| name);
     let id = WorkloadId::new(namespace, "deployment", "prometheus");
-    let workload = graph.workloads.get(&id)?;
-    let cluster = scene.mesh.policies.cluster();
-    let identity = || cluster.identity(namespace, &workload.service_account);
-    Some(Scraper {
-        name: id.to_string(),
-        identity: match workload.meshed {
-            Meshed::None => None,
-            _ => Some(workload.identity.clone().unwrap_or_else(identity)),
-        },
-        addresses: workload
-            .templates
-            .iter()
-            .flat_map(|template| template.addresses.iter().copied())
-            .collect(),
-    })
+    graph.workloads.get(&id)?;
+    let name = id.to_string();
+    Some(Scraper { name, appearances: Caller::Workload(id).appearances(&scene.mesh, Some(ADMIN)) })
 }
 
 fn locked(scene: &Scene<'_>, scraper: Option<&Scraper>, place: usize, server: &Seen<'_>) -> Option<Finding> {
@@ -90,5 +78,8 @@ fn lets_in(scene: &Scene<'_>, scraper: Option<&Scraper>, server: &Seen<'_>, take
     };
     let request = Request::new("GET", "/metrics");
     let pods = &scene.pods[take.pods];
-    scene.check(pods, take.port, scraper.identity.as_ref(), &scraper.addresses, &request).is_let_in()
+    scraper
+        .appearances
+        .iter()
+        .all(|one| scene.check(pods, take.port, one.identity.as_ref(), &one.addresses, &request).is_let_in())
 }

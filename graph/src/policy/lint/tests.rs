@@ -200,7 +200,9 @@ fn every_code_has_one_row_and_one_check() {
 #[test]
 fn the_documentation_has_the_table_of_codes() {
     let page = include_str!("../../../../docs/lint.md");
-    let listed: Vec<&str> = page.lines().filter(|line| line.starts_with("| `")).collect();
+    // Drift is found by asking Linkerd, not by a check here.
+    let listed: Vec<&str> =
+        page.lines().filter(|line| line.starts_with("| `") && !line.starts_with("| `drift`")).collect();
     let rows: Vec<String> = CODES
         .iter()
         .map(|row| format!("| `{}` | {} | {} | {} |", row.name, row.severity, row.meaning, row.fix))
