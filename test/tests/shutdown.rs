@@ -14,7 +14,10 @@ use linkerd_mcp_test::{
 use redis::AsyncCommands as _;
 use serde_json::Value;
 use std::{net::SocketAddr, time::Duration};
-use tokio::{io::AsyncWriteExt as _, net::TcpStream};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 use tonic::{Code, Streaming, transport::Channel};
 
 const SOON: Duration = Duration::from_secs(30);
@@ -113,10 +116,14 @@ async fn an_api_told_to_stop_sends_watchers_elsewhere_and_ends_with_0() {
     let mut unfinished = TcpStream::connect(going.address()).await.unwrap();
     let head = format!(
         "POST /mcp.v1.MeshContext/GetMeshGraph HTTP/1.1\r\nhost: {}\r\ncontent-type: application/grpc\r\n\
-         te: trailers\r\ncontent-length: 100\r\n\r\n\0",
+         te: trailers\r\nexpect: 100-continue\r\ncontent-length: 100\r\n\r\n",
         going.address()
     );
     unfinished.write_all(head.as_bytes()).await.unwrap();
+    // Asked to go on, which says that somebody waits for the rest.
+    let mut said = [0; 12];
+    tokio::time::timeout(SOON, unfinished.read_exact(&mut said)).await.unwrap().unwrap();
+    assert_eq!(&said, b"HTTP/1.1 100");
 
     let port = going.process().port(1);
     let told = async {
