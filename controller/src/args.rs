@@ -262,8 +262,9 @@ impl Args {
         let config = kube::Config::infer()
             .await
             .context("no way to Kubernetes: run in a cluster, or set KUBECONFIG")?;
-        let client = kube::Client::try_from(config.clone()).context("no usable way to Kubernetes")?;
-        let cluster = match cluster::read(&client, &linkerd_namespace).await {
+        // Sends each request once: who asks knows best when to ask again.
+        let client = watch::client(config).context("no usable way to Kubernetes")?;
+        let cluster = match cluster::read_when_reachable(&client, &linkerd_namespace).await {
             Ok(cluster) => cluster,
             Err(error) => {
                 tracing::warn!(
@@ -317,8 +318,7 @@ impl Args {
             readiness: Some(readiness.clone()),
             ..index::Options::default()
         };
-        let watch_client = watch::client(config).context("no usable way to Kubernetes")?;
-        let watching = tokio::spawn(watch::watch_all(watch_client, watch_options, sender, watch_metrics));
+        let watching = tokio::spawn(watch::watch_all(client, watch_options, sender, watch_metrics));
         let never = std::future::pending();
         let serving =
             tokio::spawn(admin::serve(admin, Arc::new(registry), readiness, closing.clone(), never));

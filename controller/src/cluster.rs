@@ -2,12 +2,13 @@
 
 pub use crate::graph::assemble::Cluster;
 
-use crate::graph::policy::PolicyCluster;
+use crate::{chain::chain, graph::policy::PolicyCluster};
 use ipnet::IpNet;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 use serde::Deserialize;
-use std::{str::FromStr, sync::Arc};
+use std::{str::FromStr, sync::Arc, time::Duration};
+use tokio::time::sleep;
 
 /// Why the configuration is not known.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +62,47 @@ struct ProxyValues {
 #[serde(rename_all = "camelCase", default)]
 struct PolicyControllerValues {
     probe_networks: Option<Vec<String>>,
+}
+
+/// Between two tries to read the configuration while the API server does not answer.
+const BETWEEN_TRIES: Duration = Duration::from_secs(2);
+
+impl Error {
+    /// True when the API server did not answer, or could not just now: then nothing is known of the configuration, and
+    /// chart defaults in its place would be wrong identities for as long as the process runs.
+    fn is_passing(&self) -> bool {
+        match self {
+            Self::Get { source, .. } => match &**source {
+                kube::Error::Api(status) => status.code == 429 || status.code >= 500,
+                _ => true,
+            },
+            Self::NoValues { .. } | Self::Values { .. } => false,
+        }
+    }
+}
+
+/// Reads the configuration as soon as the API server answers.
+///
+/// # Errors
+///
+/// When it answers, and the configuration is not there, may not be read, or makes no sense.
+pub async fn read_when_reachable(client: &kube::Client, linkerd_namespace: &str) -> Result<Cluster, Error> {
+    let mut said = false;
+    loop {
+        match read(client, linkerd_namespace).await {
+            Err(error) if error.is_passing() => {
+                if !said {
+                    tracing::warn!(
+                        error = chain(&error),
+                        "the API server does not answer yet; waiting for it before anything else"
+                    );
+                    said = true;
+                }
+                sleep(BETWEEN_TRIES).await;
+            }
+            answered => return answered,
+        }
+    }
 }
 
 /// Reads the configuration. An empty trust domain means the cluster domain, as the chart says.

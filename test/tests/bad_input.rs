@@ -9,6 +9,7 @@ use linkerd_mcp_controller::prometheus::{self, MetricsSource as _, Poll, Prometh
 use linkerd_mcp_test::{
     apiserver::ApiServer,
     etcd::Etcd,
+    http_proxy::{Fault, HttpProxy, Requests},
     ours::{self, Controller, ControllerOptions},
     process::free_ports,
     redis::Redis,
@@ -106,6 +107,27 @@ async fn a_cluster_without_linkerd_and_without_prometheus_shows_its_services_and
     assert_eq!(graph["edges"], json!({}));
     let log = std::fs::read_to_string(controller.process().log()).unwrap();
     assert!(log.contains("Linkerd's configuration is not readable"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_controller_that_is_there_before_the_api_server_waits_for_the_settings_of_linkerd() {
+    let kubernetes = rig::kubernetes().await.unwrap();
+    kubernetes.apply_recorded_mesh().await.unwrap();
+    let (apiserver, redis) = (&kubernetes.apiserver, Redis::start(None).await.unwrap());
+    let proxy = HttpProxy::start(&apiserver.url(), Some(apiserver.ca_pem())).unwrap();
+    let settings = Requests::of("linkerd-config");
+    let down = proxy.inject(settings.clone(), Fault::refuse(503, "ServiceUnavailable", "not yet"));
+    let options = options(apiserver.kubeconfig_at(&proxy.url(), &apiserver.admin()), &redis);
+    let up_again = async {
+        let refused = async || (down.count() >= 2).then_some(());
+        wait::until("two questions are refused", SOON, refused).await.unwrap();
+        drop(down);
+    };
+    let (controller, ()) = tokio::join!(Controller::start(&options), up_again);
+    assert_eq!(proxy.asked(&settings).len(), 3, "two that were refused, one that was answered");
+    let log = std::fs::read_to_string(controller.unwrap().process().log()).unwrap();
+    assert_eq!(log.matches("the API server does not answer yet").count(), 1, "{log}");
+    assert!(!log.contains("Linkerd's configuration is not readable"), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
