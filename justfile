@@ -35,6 +35,10 @@ proto-check:
 deny:
     test/run deny
 
+# Search for inputs that break a reader, in all targets or some: `FUZZ_SECONDS=600 just fuzz delta`.
+fuzz *targets:
+    test/run fuzz {{ targets }}
+
 # The benchmarks, or some sections of the first one: `just bench snapshot watch`. What they mean: docs/performance.md.
 bench *sections:
     cargo bench --locked -p linkerd-mcp-test --bench speed -- {{ sections }}

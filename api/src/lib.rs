@@ -15,6 +15,8 @@ mod authority;
 mod chain;
 mod encode;
 pub mod feed;
+#[doc(hidden)]
+pub mod fuzz;
 mod grpc;
 mod http;
 pub mod linkerd;

@@ -26,7 +26,8 @@ use crate::{
 use backoff::Backoff;
 use metrics::KindMetrics;
 pub use metrics::Metrics;
-use request::{Resource, WatchLine};
+use request::Resource;
+pub(crate) use request::{WatchLine, event, page};
 use std::{convert::Infallible, sync::Arc, time::Duration};
 use tokio::{
     sync::mpsc,

@@ -8,6 +8,8 @@ pub mod admin;
 pub mod args;
 mod chain;
 pub mod cluster;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod index;
 mod informer;
 mod kube_error;

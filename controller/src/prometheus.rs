@@ -11,6 +11,7 @@ mod window;
 pub use crate::graph::promql::ExtraMatcher;
 pub use discover::{Found, find};
 pub use forward::{Forwarded, forward};
+pub(crate) use window::configured as configured_interval;
 
 use crate::chain::chain;
 use crate::graph::{

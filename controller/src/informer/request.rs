@@ -28,7 +28,7 @@ pub(super) struct Resource(Request);
 
 /// One page of a list. `items` are the objects' texts as they stand in the answer.
 #[derive(Debug, Deserialize)]
-pub(super) struct Page<'a> {
+pub(crate) struct Page<'a> {
     metadata: PageMetadata,
     #[serde(borrow)]
     items: Option<Vec<&'a RawValue>>,
@@ -43,7 +43,7 @@ struct PageMetadata {
 
 /// One line of a watch.
 #[derive(Debug, PartialEq)]
-pub(super) enum WatchLine<'a> {
+pub(crate) enum WatchLine<'a> {
     /// An object, as text, was added or changed.
     Applied(&'a str, Head),
     /// An object was deleted.
@@ -54,10 +54,10 @@ pub(super) enum WatchLine<'a> {
 
 /// Which object, and the version that its event leads to. A bookmark has no name.
 #[derive(Debug, PartialEq)]
-pub(super) struct Head {
-    pub(super) namespace: Text,
-    pub(super) name: Text,
-    pub(super) version: String,
+pub(crate) struct Head {
+    pub(crate) namespace: Text,
+    pub(crate) name: Text,
+    pub(crate) version: String,
 }
 
 #[derive(Deserialize)]
@@ -166,7 +166,7 @@ async fn discover<T: DeserializeOwned>(client: &kube::Client, path: &str) -> Res
 }
 
 /// Reads a page.
-pub(super) fn page(body: &[u8]) -> Result<Page<'_>, Failure> {
+pub(crate) fn page(body: &[u8]) -> Result<Page<'_>, Failure> {
     serde_json::from_slice(body)
         .map_err(|error| Failure::caused_by("the answer is not a Kubernetes list", &error))
 }
@@ -194,7 +194,7 @@ pub(super) async fn line(events: &mut Pin<&mut impl AsyncBufRead>, line: &mut Ve
 }
 
 /// Reads a line of a watch.
-pub(super) fn event(line: &[u8]) -> Result<WatchLine<'_>, Failure> {
+pub(crate) fn event(line: &[u8]) -> Result<WatchLine<'_>, Failure> {
     let unreadable =
         |error| Failure::caused_by("the API server sent something that is no watch event", &error);
     let event: Event<'_> = serde_json::from_slice(line).map_err(unreadable)?;
@@ -237,17 +237,17 @@ pub(super) fn name_of(json: &str) -> String {
 
 impl Page<'_> {
     /// The objects' texts.
-    pub(super) fn items(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn items(&self) -> impl Iterator<Item = &str> {
         self.items.iter().flatten().map(|item| item.get())
     }
 
     /// What to ask the next page with, when there is one.
-    pub(super) fn next(&self) -> Option<String> {
+    pub(crate) fn next(&self) -> Option<String> {
         self.metadata.r#continue.clone().filter(|token| !token.is_empty())
     }
 
     /// The version to watch from.
-    pub(super) fn resource_version(&self) -> Result<String, Failure> {
+    pub(crate) fn resource_version(&self) -> Result<String, Failure> {
         self.metadata
             .resource_version
             .clone()

@@ -102,7 +102,7 @@ struct Job {
 }
 
 /// The interval of the job that scrapes the proxies, else the global one.
-fn configured(answer: &str) -> Option<f64> {
+pub(crate) fn configured(answer: &str) -> Option<f64> {
     let answer: Answer = serde_json::from_str(answer).ok()?;
     let config: Config = serde_yaml::from_str(&answer.data.yaml).ok()?;
     let job =

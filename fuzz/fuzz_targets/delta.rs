@@ -1,0 +1,5 @@
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(init: linkerd_mcp_fuzz::plant("delta", linkerd_mcp_fuzz::delta::seeds), |data: &[u8]| {
+    linkerd_mcp_fuzz::delta::run(data);
+});

@@ -1,0 +1,5 @@
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(init: linkerd_mcp_fuzz::plant("metric_frame", linkerd_mcp_fuzz::metric_frame::seeds), |data: &[u8]| {
+    linkerd_mcp_fuzz::metric_frame::run(data);
+});

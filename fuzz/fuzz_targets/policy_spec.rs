@@ -1,0 +1,5 @@
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(init: linkerd_mcp_fuzz::plant("policy_spec", linkerd_mcp_fuzz::policy_spec::seeds), |data: &[u8]| {
+    linkerd_mcp_fuzz::policy_spec::run(data);
+});

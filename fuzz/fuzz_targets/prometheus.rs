@@ -1,0 +1,5 @@
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(init: linkerd_mcp_fuzz::plant("prometheus", linkerd_mcp_fuzz::prometheus::seeds), |data: &[u8]| {
+    linkerd_mcp_fuzz::prometheus::run(data);
+});

@@ -1,0 +1,5 @@
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(init: linkerd_mcp_fuzz::plant("snapshot", linkerd_mcp_fuzz::snapshot::seeds), |data: &[u8]| {
+    linkerd_mcp_fuzz::snapshot::run(data);
+});

@@ -1,0 +1,5 @@
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(init: linkerd_mcp_fuzz::plant("watch_event", linkerd_mcp_fuzz::watch_event::seeds), |data: &[u8]| {
+    linkerd_mcp_fuzz::watch_event::run(data);
+});
