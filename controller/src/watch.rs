@@ -114,7 +114,17 @@ pub enum FactError {
     /// No `metadata.namespace`, though the kind is namespaced.
     #[error("the object has no metadata.namespace; name the namespace it is for")]
     NoNamespace,
+    /// A name or namespace that Kubernetes would not allow.
+    #[error("`{0}` cannot be the name of an object or a namespace")]
+    Name(String),
+    /// A spec or status that is nested deeper than the feed can carry.
+    #[error("its spec or status is nested deeper than {MAX_DEPTH} levels")]
+    Deep,
 }
+
+/// The deepest that a spec or status may be nested. Parsers of JSON stop at 128 levels; a snapshot, a change and an
+/// answer each put some around it, and one object that they cannot read would cost everybody the whole graph.
+const MAX_DEPTH: usize = 64;
 
 /// What the watches tell their reader.
 #[derive(Debug, Clone, PartialEq)]

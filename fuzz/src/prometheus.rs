@@ -68,6 +68,15 @@ pub fn seeds() -> Vec<Vec<u8>> {
     ] {
         seeds.push(seed(b'a', other));
     }
+    // Labels that are no names: a scraper may write anything into them.
+    for name in ["a/b", "a b", "\u{e9}", "->", "external:x>y", &"a".repeat(600)] {
+        for (nth, (_, body)) in (0..).zip(&answers).step_by(3) {
+            for real in ["web", "voting", "emojivoto", "vote-bot"] {
+                let body = body.replace(&format!("\"{real}\""), &serde_json::json!(name).to_string());
+                seeds.push(seed(b'a', [&[b'0' + nth], body.as_bytes()].concat()));
+            }
+        }
+    }
     let yaml = "global:\n  scrape_interval: 1m30s\nscrape_configs:\n- job_name: linkerd/linkerd-proxy\n  scrape_interval: 10s\n";
     seeds.push(seed(b'y', serde_json::json!({"status": "success", "data": {"yaml": yaml}}).to_string()));
     seeds

@@ -80,6 +80,19 @@ pub fn seeds() -> Vec<Vec<u8>> {
     ] {
         lines.push(seed(b'D', other.to_string()));
     }
+    // The parser goes 128 levels deep, and a snapshot adds some to those of an object.
+    for depth in [60, 122, 125] {
+        let spec = ["[".repeat(depth), "]".repeat(depth)].concat();
+        lines.push(seed(b'H', format!(
+            r#"{{"type":"ADDED","object":{{"metadata":{{"name":"a","namespace":"b","resourceVersion":"7"}},"spec":{spec}}}}}"#
+        )));
+    }
+    for name in ["a/b", "a b", "\u{e9}", "", "a->b", &"a".repeat(254)] {
+        for nth in [b'A', b'B', b'D', b'H', b'J', b'U'] {
+            let metadata = json!({"name": name, "namespace": name, "resourceVersion": "7"});
+            lines.push(seed(nth, json!({"type": "ADDED", "object": {"metadata": metadata}}).to_string()));
+        }
+    }
     let mut seeds: Vec<Vec<u8>> = lines.chunks(MAX_LINES / 2).map(|some| some.join(&b'\n')).collect();
     seeds.extend(lines);
     seeds

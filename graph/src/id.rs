@@ -53,6 +53,17 @@ pub type PolicyId = Id<PolicyForm>;
 /// A destination outside the cluster.
 pub type ExternalId = Id<ExternalForm>;
 
+/// True when `text` can be the name of an object, a namespace or a kind: letters, digits, `-`, `_` and `.`, at most 253
+/// of them, which is all that Kubernetes allows in the names of what the graph is made of.
+///
+/// Ids are made of such names and nothing else. Text that only looks like one (a label of a series, a pod's reference
+/// to its owner, which Kubernetes does not check) would make an id that no reader of the graph accepts, and with it a
+/// snapshot that every replica refuses.
+pub fn is_name(text: &str) -> bool {
+    (1..=253).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
+}
+
 // === impl Id ===
 
 impl<T> Id<T> {
@@ -330,9 +341,9 @@ impl Source {
     }
 }
 
-/// The rest of a source that is no workload.
-fn named(rest: &str) -> bool {
-    !rest.is_empty() && rest.len() <= 512 && rest.bytes().all(|b| b.is_ascii_graphic())
+/// The rest of a source that is no workload. Without `>`, because an edge's id is split where the arrow is.
+pub(crate) fn named(rest: &str) -> bool {
+    !rest.is_empty() && rest.len() <= 512 && rest.bytes().all(|b| b.is_ascii_graphic() && b != b'>')
 }
 
 impl fmt::Display for Source {

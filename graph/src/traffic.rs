@@ -2,6 +2,7 @@
 //!
 //! [`Traffic::read`] takes the answers in; [`edges::assemble`] makes edges of them. Labels come from metrics and may be
 //! wrong or forged (a pod label can overwrite the scraper's): they name edges, and no authorization is decided on them.
+//! Rows with labels that cannot be names are left out: an edge of such a name could not be published.
 
 mod clients;
 pub mod edges;
@@ -10,7 +11,7 @@ mod servers;
 use crate::{
     fact::{Key, OwnerRef},
     facts::Facts,
-    id::{ExternalId, ServiceId, Text, WorkloadId},
+    id::{ExternalId, ServiceId, Text, WorkloadId, is_name, named},
     promql::{
         Ask,
         answer::{Answer, Row},
@@ -179,7 +180,7 @@ impl Traffic {
 
     fn read_scraped(&mut self, row: &Row<'_>) {
         let (namespace, pod) = (row.get("namespace"), row.get("pod"));
-        if !namespace.is_empty() && !pod.is_empty() {
+        if is_name(namespace) && is_name(pod) {
             let key = Key { namespace: self.text(namespace), name: self.text(pod) };
             let named = self.labelled(row, "namespace", WORKLOAD);
             self.scraped.push((key, named));
@@ -205,7 +206,7 @@ impl Traffic {
     fn read_call(&mut self, ask: Ask, row: &Row<'_>) {
         let Some(from) = self.source(row) else { return };
         let service = |namespace: &str, name: &str| {
-            (!row.get(namespace).is_empty() && !row.get(name).is_empty())
+            (is_name(row.get(namespace)) && is_name(row.get(name)))
                 .then(|| ServiceId::new(row.get(namespace), row.get(name)))
         };
         let Some(parent) = service("parent_namespace", "parent_name") else { return };
@@ -228,6 +229,10 @@ impl Traffic {
             ("", _, reason) => Client::Unmeshed(self.text(reason)),
             (identity, _, _) => Client::Identity(self.text(identity)),
         };
+        let (Client::Identity(name) | Client::Unmeshed(name)) = &client;
+        if !named(name) {
+            return;
+        }
         let authorization = match (row.get("authz_kind"), row.get("authz_name")) {
             (_, "") => None,
             ("default" | "", name) => Some(self.text(name)),
@@ -238,13 +243,14 @@ impl Traffic {
         self.servers.push(ServerRow { ask, at, port, client, authorization, failure, value: row.value });
     }
 
-    /// The workload whose proxy was scraped; None for rows that another branch has by pod.
+    /// The workload whose proxy was scraped; None for rows that another branch has by pod, and for labels that are no
+    /// names.
     fn source(&mut self, row: &Row<'_>) -> Option<Named> {
-        if row.get("namespace").is_empty() {
+        if !is_name(row.get("namespace")) {
             return None;
         }
         match row.get("branch") {
-            "src" => Some(Named {
+            "src" => is_name(row.get("pod")).then(|| Named {
                 namespace: self.text(row.get("namespace")),
                 kind: "pod",
                 name: self.text(row.get("pod")),
@@ -255,6 +261,9 @@ impl Traffic {
 
     fn labelled(&mut self, row: &Row<'_>, namespace: &str, labels: &[&'static str]) -> Option<Named> {
         let label = labels.iter().find(|label| !row.get(label).is_empty())?;
+        if !is_name(row.get(namespace)) || !is_name(row.get(label)) {
+            return None;
+        }
         let kind = match label.trim_start_matches("dst_") {
             "k8s_job" => "job",
             "external_workload" => "externalworkload",
@@ -273,6 +282,9 @@ impl Traffic {
             let address = row.get("target_addr");
             return address.parse().ok().map(To::External);
         }
+        if !is_name(namespace) {
+            return None;
+        }
         let latency = matches!(ask, Ask::LatencyP50 | Ask::LatencyP95 | Ask::LatencyP99);
         let mut workload = self.labelled(row, "dst_namespace", DST_WORKLOAD);
         if workload.is_none() {
@@ -281,14 +293,14 @@ impl Traffic {
                 return None;
             }
             let pod = row.get("dst_pod");
-            if !pod.is_empty() {
+            if is_name(pod) {
                 workload = Some(Named { namespace: self.text(namespace), kind: "pod", name: self.text(pod) });
             }
         }
         let target_port = row.get("target_port").parse().ok();
         match row.get("dst_service") {
             "" => workload.map(|workload| To::Workload { workload, port: target_port }),
-            service => Some(To::Service {
+            service => is_name(service).then(|| To::Service {
                 id: ServiceId::new(namespace, service),
                 port: authority_port(row.get("authority")),
                 cluster: Some(row.get("dst_target_cluster"))

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::graph::{
     fact::{Endpoint, EndpointSlice, EndpointTarget, Fact},
-    id::Text,
+    id::{Text, is_name},
 };
 use serde::Deserialize;
 use std::sync::Arc;
@@ -46,7 +46,7 @@ pub(super) fn fact(json: &str) -> Result<Fact, FactError> {
     let mut object: Object = object::read(json)?;
     Ok(Fact::EndpointSlice(Arc::new(EndpointSlice {
         key: object.metadata.key()?,
-        service: object::present(object.metadata.take_labels().service),
+        service: object.metadata.take_labels().service.filter(|name| is_name(name)),
         endpoints: object.endpoints.unwrap_or_default().into_iter().map(Into::into).collect(),
     })))
 }

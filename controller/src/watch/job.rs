@@ -30,6 +30,18 @@ mod tests {
     }
 
     #[test]
+    fn an_owner_that_nothing_can_be_called_is_none() {
+        for (kind, name) in [("Cron Job", "report"), ("CronJob", "re/port"), ("CronJob", ""), ("a->b", "c")] {
+            let owner = serde_json::json!({"kind": kind, "name": name, "controller": true});
+            let metadata = serde_json::json!({"namespace": "shop", "name": "a", "ownerReferences": [owner]});
+            let Ok(Fact::Owner(job)) = fact(&serde_json::json!({"metadata": metadata}).to_string()) else {
+                panic!("a Job")
+            };
+            assert_eq!(job.owner, None, "{kind}/{name}");
+        }
+    }
+
+    #[test]
     fn without_an_owner_it_is_the_top_itself() {
         let json = r#"{"metadata": {"namespace": "shop", "name": "alone"}}"#;
         assert_eq!(

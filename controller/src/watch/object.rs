@@ -4,7 +4,7 @@
 use super::FactError;
 use crate::graph::{
     fact::{ContainerPort, Key, OwnerRef},
-    id::Text,
+    id::{Text, is_name},
 };
 use serde::{Deserialize, de::IgnoredAny};
 use std::{collections::BTreeMap, net::IpAddr};
@@ -91,6 +91,14 @@ pub(super) fn present(text: Option<Text>) -> Option<Text> {
     text.filter(|text| !text.is_empty())
 }
 
+/// `name` if it is one.
+fn checked(name: Text) -> Result<Text, FactError> {
+    match is_name(&name) {
+        true => Ok(name),
+        false => Err(FactError::Name(name.chars().take(80).collect())),
+    }
+}
+
 /// The protocol, TCP when none is named.
 pub(super) fn protocol(name: Option<Text>) -> Text {
     present(name).unwrap_or_else(|| "TCP".into())
@@ -102,7 +110,7 @@ impl<L: Default, A: Default> Metadata<L, A> {
     /// Key of a namespaced object.
     pub(super) fn key(&self) -> Result<Key, FactError> {
         let namespace = present(self.namespace.clone()).ok_or(FactError::NoNamespace)?;
-        Ok(Key { namespace, name: self.name()? })
+        Ok(Key { namespace: checked(namespace)?, name: self.name()? })
     }
 
     /// Key of a cluster-scoped object.
@@ -111,7 +119,7 @@ impl<L: Default, A: Default> Metadata<L, A> {
     }
 
     fn name(&self) -> Result<Text, FactError> {
-        present(self.name.clone()).ok_or(FactError::NoName)
+        checked(present(self.name.clone()).ok_or(FactError::NoName)?)
     }
 
     /// Takes the labels out.
@@ -124,12 +132,14 @@ impl<L: Default, A: Default> Metadata<L, A> {
         self.annotations.take().unwrap_or_default()
     }
 
-    /// The owner that controls the object; Kubernetes allows one.
+    /// The owner that controls the object; Kubernetes allows one. It does not check the owner's kind and name: one
+    /// that nothing can be called is no owner.
     pub(super) fn controller(&self) -> Option<OwnerRef> {
         self.owner_references
             .iter()
             .flatten()
             .find(|owner| owner.controller == Some(true))
+            .filter(|owner| is_name(&owner.kind) && is_name(&owner.name))
             .map(|owner| OwnerRef { kind: owner.kind.clone(), name: owner.name.clone() })
     }
 

@@ -2,7 +2,7 @@
 //! is the graph's work.
 
 use super::{
-    FactError,
+    FactError, MAX_DEPTH,
     object::{self, LabelMap, Metadata},
 };
 use crate::graph::{
@@ -28,6 +28,9 @@ struct Policy {
 /// The fact of a policy object or route of `kind`.
 pub(super) fn fact(kind: Kind, json: &str) -> Result<Fact, FactError> {
     let mut policy: Policy = object::read(json)?;
+    if !fits(&policy.spec, MAX_DEPTH) || !fits(&policy.status, MAX_DEPTH) {
+        return Err(FactError::Deep);
+    }
     Ok(Fact::Policy(Arc::new(PolicyObject {
         kind,
         key: policy.metadata.key()?,
@@ -37,6 +40,15 @@ pub(super) fn fact(kind: Kind, json: &str) -> Result<Fact, FactError> {
         spec: Arc::new(policy.spec),
         status: Arc::new(policy.status),
     })))
+}
+
+/// Whether `value` has at most `levels` levels of lists and mappings.
+fn fits(value: &Value, levels: usize) -> bool {
+    match value {
+        Value::Array(items) => levels > 0 && items.iter().all(|item| fits(item, levels - 1)),
+        Value::Object(fields) => levels > 0 && fields.values().all(|field| fits(field, levels - 1)),
+        _ => true,
+    }
 }
 
 /// `group/version` of the newest version we know, for JSON that does not say.
@@ -106,6 +118,26 @@ mod tests {
         let Fact::Policy(policy) = fact(Kind::Server, json).expect("a Server") else { panic!("a policy") };
         assert_eq!(&*policy.api_version, "policy.linkerd.io/v1beta3");
         assert_eq!(policy.created_ms, None);
+    }
+
+    #[test]
+    fn an_object_that_is_nested_too_deep_for_the_feed_is_refused() {
+        let nested = |levels: usize| {
+            let spec = ["[".repeat(levels), "]".repeat(levels)].concat();
+            format!(r#"{{"metadata": {{"namespace": "shop", "name": "a"}}, "spec": {spec}}}"#)
+        };
+        assert!(fact(Kind::Server, &nested(MAX_DEPTH)).is_ok());
+        assert!(matches!(fact(Kind::Server, &nested(MAX_DEPTH + 1)), Err(FactError::Deep)));
+    }
+
+    #[test]
+    fn a_name_that_makes_no_id_is_refused() {
+        for name in ["a/b", "a b", "é", "a->b", "a:80", &"a".repeat(254)] {
+            let json = serde_json::json!({"metadata": {"namespace": "shop", "name": name}}).to_string();
+            assert!(matches!(fact(Kind::Server, &json), Err(FactError::Name(_))), "{name}");
+            let json = serde_json::json!({"metadata": {"namespace": name, "name": "a"}}).to_string();
+            assert!(matches!(fact(Kind::Server, &json), Err(FactError::Name(_))), "{name}");
+        }
     }
 
     #[test]

@@ -5,10 +5,12 @@ use super::*;
 use crate::{
     assemble::Cluster,
     fact::{Change, Fact, Pod, Proxy},
+    feed::Position,
     index::Index,
     model::{Protocol, Tls},
     promql::{self, eval::Series},
     status::MetricsStatus,
+    wire::{Limits, snapshot},
 };
 use std::{io::Read as _, sync::Arc};
 
@@ -404,4 +406,26 @@ fn meshed_pods_without_series_and_pods_with_forged_labels_are_noticed() {
     assert_eq!(coverage.unscraped, [Key::new("emojivoto", "db-0")]);
     assert_eq!(coverage.mislabelled, [Key::new("sandbox", "intruder-59c4bb7f9-r8d5s")]);
     index.refresh();
+}
+
+#[test]
+fn labels_that_are_no_names_make_no_edge_that_replicas_could_not_read() {
+    let long = "a".repeat(600);
+    let recorded = series();
+    for forged in ["a/b", "é", "->", &long] {
+        for label in ["deployment", "dst_namespace", "dst_service", "client_id"] {
+            let mut series = recorded.clone();
+            for one in &mut series {
+                one.labels
+                    .iter_mut()
+                    .filter(|(name, _)| **name == *label)
+                    .for_each(|(_, value)| *value = forged.into());
+            }
+            let mut index = index();
+            index.traffic(&read(&series), MetricsStatus::default(), 1_000, 60_000);
+            let bytes = snapshot::encode(Position::default(), 1_000, index.graph());
+            let back = snapshot::decode(&bytes, Limits::SNAPSHOT).unwrap();
+            assert_eq!(back.graph, *index.graph(), "{label}={forged}");
+        }
+    }
 }
