@@ -109,6 +109,13 @@ pub(crate) fn poll(index: &mut Index, traffic: &Traffic) {
     index.traffic(traffic, MetricsStatus::default(), AS_OF_MS, RETAIN_MS);
 }
 
+/// Drops all edges: long after the last poll nothing has been seen.
+pub(crate) fn forget(index: &mut Index) {
+    let later = AS_OF_MS + 2 * RETAIN_MS;
+    index.traffic(&Traffic::default(), MetricsStatus::default(), later, RETAIN_MS);
+    assert!(index.graph().edges.is_empty(), "edges without traffic go");
+}
+
 /// The kind that a manifest is of.
 pub(crate) fn kind_of(object: &Value) -> Option<Kind> {
     let name = object.get("kind")?.as_str()?;

@@ -3,13 +3,19 @@
 use crate::{mesh, seed, split};
 use linkerd_mcp_controller::fuzz::scrape_interval;
 use linkerd_mcp_graph::{
+    index::Index,
     promql::{answer, queries},
     traffic::Traffic,
     wire::{Limits, frame, snapshot},
 };
+use std::cell::RefCell;
 
 /// Rows of one answer.
 const MAX_SERIES: usize = 50;
+
+thread_local! {
+    static INDEX: RefCell<Index> = RefCell::new(mesh::index());
+}
 
 /// Form `y`: an answer about Prometheus' configuration. Other: answers to queries, a line each, whose first byte says
 /// to which query.
@@ -40,10 +46,14 @@ fn polled(lines: &[u8]) {
     if !any {
         return;
     }
-    let mut index = mesh::index();
-    mesh::poll(&mut index, &traffic);
+    INDEX.with_borrow_mut(|index| published(index, &traffic));
+}
+
+/// Whatever Prometheus says: what is published can be read.
+fn published(index: &mut Index, traffic: &Traffic) {
+    mesh::forget(index);
+    mesh::poll(index, traffic);
     let _ = traffic.coverage(index.facts());
-    // Whatever Prometheus says: what is published can be read.
     let graph = index.graph();
     let bytes = snapshot::encode(mesh::AT, mesh::AS_OF_MS, graph);
     let back = snapshot::decode(&bytes, Limits::SNAPSHOT).expect("replicas can read what is published");
