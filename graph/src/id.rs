@@ -53,10 +53,10 @@ pub type PolicyId = Id<PolicyForm>;
 /// A destination outside the cluster.
 pub type ExternalId = Id<ExternalForm>;
 
-/// True when `text` can be the name of an object, a namespace or a kind: letters, digits, `-`, `_` and `.`, at most 253
-/// of them, which is all that Kubernetes allows in the names of what the graph is made of.
+/// True when `text` can be the name of an object, a namespace or a kind.
 ///
-/// Ids are made of such names and nothing else. Text that only looks like one (a label of a series, a pod's reference
+/// That is up to 253 letters, digits, `-`, `_` and `.`, all that Kubernetes allows in the names of what the graph is made
+/// of. Ids are made of such names and nothing else. Text that only looks like one (a label of a series, a pod's reference
 /// to its owner, which Kubernetes does not check) would make an id that no reader of the graph accepts, and with it a
 /// snapshot that every replica refuses.
 pub fn is_name(text: &str) -> bool {
