@@ -9,9 +9,13 @@ use bytes::Bytes;
 use futures::StreamExt as _;
 use http::{Request, header::CONTENT_TYPE};
 use http_body_util::{BodyExt as _, BodyStream, Full};
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
+use tokio::sync::Semaphore;
 use tonic::{Code, body::Body};
 use tower::Service as _;
+
+/// Calls are made one after the other.
+const WATCHERS: usize = 16;
 
 /// What a call was answered with.
 #[derive(Debug)]
@@ -29,7 +33,14 @@ pub struct Service(MeshContext);
 impl Service {
     /// The service that answers from `replica`. Watchers to whom nothing happens hear so at once.
     pub fn new(replica: Replica, metrics: ApiMetrics) -> Self {
-        Self(MeshContext { replica, metrics, linkerd: None, bookmarks: Duration::ZERO })
+        Self(MeshContext {
+            replica,
+            metrics,
+            linkerd: None,
+            bookmarks: Duration::ZERO,
+            max_watchers: WATCHERS,
+            places: Arc::new(Semaphore::new(WATCHERS)),
+        })
     }
 
     /// Calls `method` with `body`, the bytes of an HTTP/2 request's data, and takes at most `frames` data frames of
