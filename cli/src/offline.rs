@@ -166,7 +166,7 @@ impl Manifests {
     /// Adds one object; `written` is the kind in the manifest.
     fn apply(&mut self, kind: Kind, object: &Value, written: &str) -> Result<(), String> {
         let fact = fact_from_value(kind, object).map_err(|error| with_causes(&error))?;
-        let name = |key: &Key| key.name.rsplit('/').next().unwrap_or_default().to_owned();
+        let name = |key: &Key| template::owner(&key.name).to_owned();
         let key = match &fact {
             Fact::Pod(pod) => Some(WorkloadKey::Pod(pod.key.clone())),
             Fact::ExternalWorkload(external) => Some(WorkloadKey::ExternalWorkload(external.key.clone())),

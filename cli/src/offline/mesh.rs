@@ -1,6 +1,6 @@
 //! A mesh made of manifests: the same graph that a controller would make of the objects in a cluster, without traffic.
 
-use super::{Manifests, selector};
+use super::{Manifests, selector, template};
 use linkerd_mcp_graph::{
     assemble::Cluster,
     fact::{Change, Fact, Key},
@@ -62,7 +62,7 @@ impl OfflineMesh {
 /// A template stands for the pods that it will make. Where these are in the manifests too, as in a dump of a cluster,
 /// they stand for themselves.
 fn forget_templates_with_pods(facts: &mut Facts) {
-    let made = |key: &Key| key.name.contains('/');
+    let made = |key: &Key| template::is_made(&key.name);
     let forgotten: Vec<Key> = facts
         .all(Kind::Pod)
         .filter_map(|fact| match fact {

@@ -7,6 +7,19 @@ use super::Defaults;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
+/// Between kind and name in the names of pods that are made of templates: no pod in a cluster can have it in its name.
+const SEPARATOR: char = '_';
+
+/// True for the name of a pod that was made of a template.
+pub(super) fn is_made(pod: &str) -> bool {
+    pod.contains(SEPARATOR)
+}
+
+/// The name of what a pod with this name was made of; of others their own.
+pub(super) fn owner(pod: &str) -> &str {
+    pod.split_once(SEPARATOR).map_or(pod, |(_, name)| name)
+}
+
 /// Annotations that the injector copies from a namespace to its pods.
 const COPIED: [&str; 4] = [
     "config.linkerd.io/default-inbound-policy",
@@ -56,7 +69,7 @@ pub(super) fn makes_pods(group: &str, kind: &str) -> bool {
     path(group, kind).is_some()
 }
 
-/// The pod that an object will make, named after it: `deployment/web`. `None` when it makes none, or belongs to
+/// The pod that an object will make, named after it as no pod in a cluster can be: `deployment_web`. `None` when it makes none, or belongs to
 /// something that does.
 pub(super) fn pod(
     group: &str,
@@ -92,7 +105,7 @@ pub(super) fn pod(
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {
-            "name": format!("{}/{name}", kind.to_ascii_lowercase()),
+            "name": format!("{}{SEPARATOR}{name}", kind.to_ascii_lowercase()),
             "namespace": namespace,
             "labels": labels,
             "annotations": annotations,

@@ -172,7 +172,7 @@ fn services_lead_to_the_pods_that_they_select() {
 #[test]
 fn a_template_belongs_to_what_holds_it_and_gives_way_to_its_pods() {
     let (_, workloads) = nodes(&mesh(WEB));
-    assert_eq!(workloads, ["shop/deployment/web: deployment/web"]);
+    assert_eq!(workloads, ["shop/deployment/web: deployment_web"]);
     let owned = |kind: &str, name: &str, owner_kind: &str, owner: &str, version: &str| {
         format!(
             "apiVersion: {version}\nkind: {kind}\nmetadata: {{name: {name}, ownerReferences: [{{kind: \

@@ -284,6 +284,37 @@ fn tampered(change: impl FnOnce(&mut Value)) -> String {
     chain(&snapshot::decode(&gzip(document.to_string().as_bytes()), Limits::SNAPSHOT).unwrap_err())
 }
 
+/// A newer controller feeds an older replica during an upgrade, and the other way round.
+#[test]
+fn fields_that_a_reader_does_not_know_are_read_past_and_missing_ones_have_their_default() {
+    let graph = mk_graph(&["shop/api:80"]);
+    let bytes = snapshot::encode(AT, AS_OF_MS, &graph);
+    let document: Value = serde_json::from_reader(flate2::read::GzDecoder::new(&*bytes)).unwrap();
+    let read = |document: &Value| {
+        snapshot::decode(&gzip(document.to_string().as_bytes()), Limits::SNAPSHOT).map(|it| it.graph)
+    };
+    let edge = "shop/deployment/web->shop/api:80";
+    let mut newer = document.clone();
+    newer["graph"]["edges"][edge]["spin"] = json!({"up": 1});
+    newer["graph"]["namespaces"]["shop"]["mood"] = json!("fine");
+    newer["written_by"] = json!("a newer one");
+    assert_eq!(read(&newer).unwrap(), graph);
+    let mut older = document.clone();
+    let fields = older["graph"]["edges"][edge].as_object_mut().unwrap();
+    fields
+        .retain(|name, _| ["src", "dst", "protocol", "tls", "observedBy", "observed_by"].contains(&&**name));
+    assert_eq!(read(&older).unwrap(), graph);
+    // A whole map that the reader does not know may hold what answers depend on.
+    let mut maps = document;
+    maps["graph"]["wormholes"] = json!({"a": {}});
+    maps["entries"] = json!(3);
+    assert!(read(&maps).is_err());
+
+    let patch = json!([{"op": "add", "path": "/namespaces/shop", "value": {"mood": "fine"}}]);
+    let delta = patch::decode(&patch.to_string()).unwrap();
+    assert_eq!(delta::diff(&Graph::default(), &Graph { edges: imbl::OrdMap::new(), ..graph }), delta);
+}
+
 #[test]
 fn a_poisoned_snapshot_is_refused_with_what_is_wrong() {
     assert_eq!(
