@@ -6,10 +6,14 @@ pub(crate) mod completion;
 pub(crate) mod demo;
 pub(crate) mod denials;
 pub(crate) mod endpoints;
+pub(crate) mod extension_metadata;
 pub(crate) mod graph;
+pub(crate) mod install;
 pub(crate) mod lint;
+pub(crate) mod prune;
 pub(crate) mod resolve;
 pub(crate) mod serve;
+pub(crate) mod uninstall;
 pub(crate) mod version;
 pub(crate) mod who_can;
 
@@ -36,6 +40,12 @@ pub(crate) enum Command {
     Resolve(resolve::ResolveArgs),
     /// Print what proxies are told about the endpoints of a Service, and what of it differs from the mesh
     Endpoints(endpoints::EndpointsArgs),
+    /// Print the manifests of this extension, for kubectl apply -f -
+    Install(install::InstallArgs),
+    /// Print what this extension has in the cluster, for kubectl delete -f -
+    Uninstall(uninstall::UninstallArgs),
+    /// Print what this extension has in the cluster and install with the same flags does not print
+    Prune(install::InstallArgs),
     /// Run controller and API in this process against the current kubeconfig
     Serve(serve::ServeArgs),
     /// Run controller and API in this process against a simulated mesh; needs no cluster
@@ -44,6 +54,9 @@ pub(crate) enum Command {
     Version(version::VersionArgs),
     /// Print a completion script for a shell
     Completion(completion::CompletionArgs),
+    /// Answer `linkerd check`
+    #[command(name = "_extension-metadata", hide = true)]
+    ExtensionMetadata,
 }
 
 // === impl Command ===
@@ -66,6 +79,7 @@ impl Command {
 /// Runs one command. Most have no answer but what they print.
 pub(crate) async fn run(globals: &Globals, command: Command) -> anyhow::Result<ExitCode> {
     match command {
+        Command::ExtensionMetadata => return Ok(extension_metadata::run()),
         Command::Can(args) => return can::run(globals, args).await,
         Command::Lint(args) => return lint::run(globals, args).await,
         Command::Endpoints(args) => return endpoints::run(globals, args).await,
@@ -74,6 +88,9 @@ pub(crate) async fn run(globals: &Globals, command: Command) -> anyhow::Result<E
         Command::Authz(args) => authz::run(globals, args).await,
         Command::Denials(args) => denials::run(globals, args).await,
         Command::Resolve(args) => resolve::run(globals, &args).await,
+        Command::Install(args) => install::run(globals, &args).await,
+        Command::Uninstall(args) => uninstall::run(globals, &args).await,
+        Command::Prune(args) => prune::run(globals, &args).await,
         Command::Serve(args) => serve::run(globals, args).await,
         Command::Demo(args) => demo::run(globals, args).await,
         Command::Version(args) => version::run(globals, args).await,

@@ -4,6 +4,7 @@ mod args;
 mod client;
 mod cmd;
 mod embedded;
+mod install;
 mod name;
 mod offline;
 mod output;
