@@ -34,6 +34,8 @@ pub(crate) enum Error {
     OpenList,
     #[error("after the list of {0:?} there has to be a comma")]
     AfterList(String),
+    #[error("{0} leads into a value that is no {1}")]
+    NotThere(String, &'static str),
     #[error("the name goes deeper than {MAX_DEPTH} levels")]
     TooDeep,
     #[error("{name:?} cannot be read")]
@@ -72,10 +74,11 @@ pub(super) fn assign(
             (_, value) => value,
         };
         let mut root = Value::Object(std::mem::take(values));
-        put(&mut root, &steps, value);
+        let done = put(&mut root, &steps, value);
         if let Value::Object(root) = root {
             *values = root;
         }
+        done.map_err(|wanted| Error::NotThere(shown(&steps), wanted))?;
         rest = after;
     }
     Ok(())
@@ -143,10 +146,8 @@ fn value<'a>(steps: &[Step], text: &'a str, kind: As) -> Result<(Value, &'a str)
         let mut items = Vec::new();
         loop {
             let (item, after) = until(rest, &[',', '}']);
-            // `{}` is an empty list.
-            if !(items.is_empty() && item.is_empty() && after.starts_with('}')) {
-                items.push(typed(item, kind));
-            }
+            // So `{}` is a list of one empty text, as in Helm.
+            items.push(typed(item, kind));
             match after.chars().next() {
                 Some(',') => rest = &after[1..],
                 Some(_) => match &after[1..] {
@@ -168,7 +169,7 @@ fn typed(text: String, kind: As) -> Value {
     if kind != As::Typed {
         return Value::String(text);
     }
-    match text.as_str() {
+    match text.to_ascii_lowercase().as_str() {
         "null" => Value::Null,
         "true" => Value::Bool(true),
         "false" => Value::Bool(false),
@@ -182,33 +183,33 @@ fn typed(text: String, kind: As) -> Value {
     }
 }
 
-/// Puts a value where the steps lead, and makes way for it.
-fn put(at: &mut Value, steps: &[Step], value: Value) {
+/// Puts a value where the steps lead, and makes way for it where nothing is.
+///
+/// # Errors
+/// What had to be on the way where something else is.
+fn put(at: &mut Value, steps: &[Step], value: Value) -> Result<(), &'static str> {
     let Some((step, rest)) = steps.split_first() else {
         *at = value;
-        return;
+        return Ok(());
     };
-    let next = match step {
+    match step {
         Step::Key(key) => {
-            if !at.is_object() {
+            if at.is_null() {
                 *at = Value::Object(Map::new());
             }
-            at.as_object_mut().map(|map| map.entry(key.clone()).or_insert(Value::Null))
+            let map = at.as_object_mut().ok_or("map")?;
+            put(map.entry(key.clone()).or_insert(Value::Null), rest, value)
         }
         Step::Index(index) => {
-            if !at.is_array() {
+            if at.is_null() {
                 *at = Value::Array(Vec::new());
             }
-            at.as_array_mut().and_then(|list| {
-                if list.len() <= *index {
-                    list.resize(index + 1, Value::Null);
-                }
-                list.get_mut(*index)
-            })
+            let list = at.as_array_mut().ok_or("list")?;
+            if list.len() <= *index {
+                list.resize(index + 1, Value::Null);
+            }
+            put(&mut list[*index], rest, value)
         }
-    };
-    if let Some(next) = next {
-        put(next, rest, value);
     }
 }
 
@@ -249,10 +250,13 @@ mod tests {
         assert_eq!(
             set(&texts, As::Typed).unwrap(),
             json!({"a": {"b": 1, "c": 2}, "l": [{"n": "y"}, {"n": "x", "m": "z"}], "m": [[null, "q"]],
-                   "s": ["a", 2], "t": []})
+                   "s": ["a", 2], "t": [""]})
         );
-        // What is there in another shape is replaced.
-        assert_eq!(set(&["a=1", "a.b=2"], As::Typed).unwrap(), json!({"a": {"b": 2}}));
+        let spelled = set(&["a=TRUE,b=False,c=Null,d=+5,e=00,f={null,1},g=x.y[0]"], As::Typed);
+        assert_eq!(
+            spelled.unwrap(),
+            json!({"a": true, "b": false, "c": null, "d": 5, "e": "00", "f": [null, 1], "g": "x.y[0]"})
+        );
     }
 
     #[test]
@@ -266,7 +270,7 @@ mod tests {
 
     #[test]
     fn a_mistake_is_named() {
-        let say = |text| set(&[text], As::Typed).unwrap_err().to_string();
+        let say = |text: &str| set(&[text], As::Typed).unwrap_err().to_string();
         assert_eq!(say("a.b"), "\"a.b\" has no value: write a.b=…");
         assert_eq!(say("a,b=1"), "\"a\" has no value: write a=…");
         assert_eq!(say("=1"), "a value has no name before the `=`");
@@ -275,6 +279,8 @@ mod tests {
         assert_eq!(say("a={1,2"), "a list that begins with `{` does not end with `}`");
         assert_eq!(say("a={1}b=2"), "after the list of \"a\" there has to be a comma");
         assert_eq!(say(&format!("{}=1", ["a"; 40].join("."))), "the name goes deeper than 30 levels");
+        assert_eq!(say("a=1,a.b=2"), "a.b leads into a value that is no map");
+        assert_eq!(say("a=1,a[0]=2"), "a[0] leads into a value that is no list");
         let missing = set(&["a=nowhere"], As::File).unwrap_err().to_string();
         assert_eq!(missing, "\"nowhere\" cannot be read");
     }
