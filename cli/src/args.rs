@@ -7,6 +7,7 @@ pub(crate) mod address;
 pub(crate) mod cluster;
 pub(crate) mod group;
 pub(crate) mod manifests;
+pub(crate) mod tolerant;
 pub(crate) mod values;
 
 use crate::cmd::Command;

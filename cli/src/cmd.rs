@@ -2,6 +2,7 @@
 
 pub(crate) mod authz;
 pub(crate) mod can;
+pub(crate) mod check;
 pub(crate) mod completion;
 pub(crate) mod demo;
 pub(crate) mod denials;
@@ -40,6 +41,8 @@ pub(crate) enum Command {
     Resolve(resolve::ResolveArgs),
     /// Print what proxies are told about the endpoints of a Service, and what of it differs from the mesh
     Endpoints(endpoints::EndpointsArgs),
+    /// Check the installation, or with --pre whether there can be one; `linkerd check` runs it too
+    Check(check::CheckArgs),
     /// Print the manifests of this extension, for kubectl apply -f -
     Install(install::InstallArgs),
     /// Print what this extension has in the cluster, for kubectl delete -f -
@@ -81,6 +84,7 @@ pub(crate) async fn run(globals: &Globals, command: Command) -> anyhow::Result<E
     match command {
         Command::ExtensionMetadata => return Ok(extension_metadata::run()),
         Command::Can(args) => return can::run(globals, args).await,
+        Command::Check(args) => return check::run(globals, args).await,
         Command::Lint(args) => return lint::run(globals, args).await,
         Command::Endpoints(args) => return endpoints::run(globals, args).await,
         Command::Graph(args) => graph::run(globals, args).await,

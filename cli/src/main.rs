@@ -1,6 +1,7 @@
 //! `linkerd-mcp`, run as `linkerd mcp …` too: parse, dispatch, exit code.
 
 mod args;
+mod check;
 mod client;
 mod cmd;
 mod embedded;
@@ -17,8 +18,7 @@ mod golden;
 #[path = "../tests/sample/mod.rs"]
 mod sample;
 
-use args::{Cli, Usage};
-use clap::Parser;
+use args::{Usage, tolerant};
 use output::text::clean_line;
 use std::{io::IsTerminal, process::ExitCode};
 use tracing_subscriber::EnvFilter;
@@ -27,7 +27,7 @@ use tracing_subscriber::EnvFilter;
 const LOG_VARIABLE: &str = "LINKERD_MCP_LOG";
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match tolerant::parse(std::env::args_os()) {
         Ok(cli) => cli,
         Err(refusal) => return refused(&refusal),
     };
