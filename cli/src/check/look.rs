@@ -7,7 +7,6 @@ use super::{
 use crate::{
     args::Globals,
     client::{self, Error, kubeconfig},
-    offline::with_causes,
 };
 use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::{
@@ -28,7 +27,7 @@ use kube::{
 };
 use linkerd_mcp_proto::v1::{Freshness, LintPoliciesRequest, LintPoliciesResponse};
 use serde::de::DeserializeOwned;
-use std::{fmt::Debug, future::Future, time::Duration};
+use std::{collections::BTreeMap, error::Error as _, fmt::Debug, future::Future, time::Duration};
 use tokio::time::timeout;
 use tonic::Code;
 
@@ -182,7 +181,7 @@ impl Eyes {
         Ok(map.map(|map| map.data.as_ref()?.get("values").and_then(|values| linkerd_version(values))))
     }
 
-    async fn crds(&self) -> Looked<std::collections::BTreeMap<String, Option<String>>> {
+    async fn crds(&self) -> Looked<BTreeMap<String, Option<String>>> {
         // Their schemas are megabytes, and only names and annotations are of use.
         let crds: Api<CustomResourceDefinition> = Api::all(self.client.clone());
         let all = ListParams::default();
@@ -295,7 +294,7 @@ async fn ask(globals: &Globals, namespace: &str, only: Option<&str>) -> Looked<A
         }
         Err(error) => return Err(gap(&error)),
     };
-    let enforced = lint(ours, true).await.map(enforced).map_err(|error| with_causes(&error));
+    let enforced = lint(ours, true).await.map(enforced).map_err(|error| words(&error));
     Ok(ApiSeen { version, freshness: freshness.unwrap_or_default(), enforced })
 }
 
@@ -306,9 +305,23 @@ fn enforced(answer: LintPoliciesResponse) -> Enforced {
 
 fn gap(error: &Error) -> Gap {
     match error {
-        Error::Forbidden { .. } => Gap::Forbidden(with_causes(error)),
-        _ => Gap::Failed(with_causes(error)),
+        Error::Forbidden { .. } => Gap::Forbidden(words(error)),
+        _ => Gap::Failed(words(error)),
     }
+}
+
+/// An error and its causes, each once.
+fn words(error: &Error) -> String {
+    let mut words = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let said = error.to_string();
+        if !words.contains(&said) {
+            words.push_str(&format!(": {said}"));
+        }
+        cause = error.source();
+    }
+    words
 }
 
 fn key(object: &impl ResourceExt) -> String {

@@ -2,7 +2,7 @@
 
 use super::{
     Check, Verdict, known,
-    seen::{PodSeen, Seen},
+    seen::{DeploymentSeen, PodSeen, Seen},
     unless,
 };
 
@@ -43,13 +43,13 @@ fn running(seen: &Seen) -> Verdict {
         return known(&seen.pods).err().unwrap_or(Verdict::Skip);
     };
     let mut complaints: Vec<String> = pods.iter().filter_map(trouble).collect();
-    for (name, deployment) in deployments {
-        if deployment.available < deployment.wanted && complaints.is_empty() {
-            complaints.push(format!(
-                "Deployment {name} has {} of {} replicas available",
-                deployment.available, deployment.wanted
-            ));
-        }
+    // A pod that is named is why its Deployment lacks one.
+    if complaints.is_empty() {
+        let short = deployments.iter().filter(|(_, deployment)| deployment.available < deployment.wanted);
+        complaints.extend(short.map(|(name, deployment)| {
+            let DeploymentSeen { available, wanted, .. } = deployment;
+            format!("Deployment {name} has {available} of {wanted} replicas available")
+        }));
     }
     if pods.is_empty() {
         complaints.push("there are no pods with the label linkerd.io/extension=mcp".to_owned());

@@ -38,7 +38,7 @@ async fn kubernetes(name: &str, api: SocketAddr, answers: Answers) -> String {
     kubeconfig(name, address)
 }
 
-fn kubeconfig(name: &str, server: SocketAddr) -> String {
+pub(crate) fn kubeconfig(name: &str, server: SocketAddr) -> String {
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.kubeconfig"));
     let config = json!({
         "apiVersion": "v1", "kind": "Config", "current-context": "c",

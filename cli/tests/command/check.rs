@@ -1,0 +1,70 @@
+//! `check` as `linkerd check` runs it, where there is no cluster to look at.
+
+use crate::support::run;
+use serde_json::Value;
+use tokio::net::TcpListener;
+
+/// Word for word what `linkerd check` runs.
+const FORWARDED: [&str; 7] = [
+    "check",
+    "--as-group=[]",
+    "--linkerd-namespace=linkerd",
+    "--proxy=false",
+    "--verbose=false",
+    "--wait=5m0s",
+    "--output=json",
+];
+
+#[tokio::test]
+async fn without_a_cluster_there_is_one_json_object_and_exit_code_1() {
+    let (code, stdout, stderr) = run(&FORWARDED).await;
+    let report: Value = serde_json::from_str(&stdout).expect("one JSON object");
+    assert_eq!((code, stderr.as_str()), (1, ""));
+    let expected = serde_json::json!({
+        "success": false,
+        "categories": [{
+            "categoryName": "linkerd-mcp",
+            "checks": [{
+                "description": "can query the Kubernetes API",
+                "hint": "https://github.com/linkerd-mcp/linkerd-mcp/blob/main/docs/checks.md#mcp-kubernetes-api",
+                "error": "there is no kubeconfig",
+                "result": "error",
+            }],
+        }],
+    });
+    assert_eq!(report, expected);
+}
+
+#[tokio::test]
+async fn what_cannot_be_reached_or_read_is_a_failed_check_too() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    drop(listener);
+    let unreachable = crate::cluster::kubeconfig("check-unreachable", address);
+    for (kubeconfig, error) in [
+        (unreachable.as_str(), format!("the Kubernetes API at http://{address}/ cannot be reached")),
+        ("/nonexistent/config", "the kubeconfig /nonexistent/config cannot be used".to_owned()),
+    ] {
+        for format in ["table", "short"] {
+            let (code, stdout, _) = run(&["check", "--kubeconfig", kubeconfig, "-o", format]).await;
+            assert_eq!(code, 1);
+            let start = format!("linkerd-mcp\n-----------\n\u{d7} can query the Kubernetes API\n    {error}");
+            assert!(stdout.starts_with(&start), "{stdout}");
+            assert!(stdout.ends_with("\n\nStatus check results are \u{d7}\n"), "{stdout}");
+        }
+        let flag = format!("--kubeconfig={kubeconfig}");
+        let args = [&FORWARDED[..], &[&flag, "--of-a-newer-linkerd=x"]].concat();
+        let (code, stdout, _) = run(&args).await;
+        let report: Value = serde_json::from_str(&stdout).expect("one JSON object");
+        assert_eq!((code, &report["success"]), (1, &Value::Bool(false)));
+    }
+}
+
+#[tokio::test]
+async fn a_command_line_that_makes_no_sense_prints_nothing_to_stdout() {
+    for args in [&["check", "--wait=soon"][..], &["check", "-o", "xml"]] {
+        let (code, stdout, stderr) = run(args).await;
+        assert_eq!((code, stdout.as_str()), (2, ""));
+        assert!(stderr.starts_with("error: invalid value"), "{stderr}");
+    }
+}
