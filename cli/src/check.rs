@@ -10,6 +10,7 @@ mod namespace;
 mod pods;
 mod pre;
 mod rbac;
+mod ready;
 pub(crate) mod report;
 mod rights;
 pub(crate) mod seen;

@@ -1,7 +1,7 @@
 //! Looks: asks the cluster and the API, and decides nothing.
 
 use super::{
-    rights,
+    ready, rights,
     seen::{ApiSeen, Binding, DeploymentSeen, Enforced, Gap, Looked, PodSeen, Seen},
 };
 use crate::{
@@ -40,6 +40,8 @@ const BUNDLE_VERSION: &str = "gateway.networking.k8s.io/bundle-version";
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// Requests that ask about rights, at once.
 const REVIEWS: usize = 8;
+/// Of our pods that are not ready, so many are asked why.
+const PODS_ASKED: usize = 4;
 /// Objects in one answer.
 const PAGE: u32 = 500;
 /// Pages of one list: a mesh of 50,000 pods.
@@ -135,6 +137,10 @@ impl Eyes {
         seen.deployments = deployments
             .map(|it| it.iter().map(|it| (it.name_any(), DeploymentSeen::from_deployment(it))).collect());
         seen.pods = pods.map(|it| it.iter().filter_map(PodSeen::from_pod).collect());
+        let ours = Api::<Pod>::namespaced(client.clone(), namespace);
+        for pod in seen.pods.iter_mut().flatten().filter(|pod| !pod.unready.is_empty()).take(PODS_ASKED) {
+            pod.says = ready::reason(&ours, pod).await;
+        }
         let account = format!("system:serviceaccount:{namespace}:mcp-controller");
         let groups = vec![
             "system:serviceaccounts".to_owned(),
@@ -281,7 +287,8 @@ async fn ask(globals: &Globals, namespace: &str, only: Option<&str>) -> Looked<A
     let mut mesh = client::connect(&globals).await.map_err(|error| gap(&error))?;
     // Who waits is the caller, for everything at once.
     mesh.patience = Duration::ZERO;
-    let version = mesh.version().await.map_err(|error| gap(&error))?;
+    // Who does not tell its version may still answer.
+    let version = mesh.version().await.ok().flatten();
     let lint = |namespace: &str, enforced: bool| {
         mesh.lint_policies(LintPoliciesRequest { namespace: namespace.to_owned(), enforced })
     };

@@ -39,13 +39,15 @@ fn injected(seen: &Seen) -> Verdict {
 }
 
 fn running(seen: &Seen) -> Verdict {
-    let (Ok(pods), Ok(deployments)) = (&seen.pods, &seen.deployments) else {
-        return known(&seen.pods).err().unwrap_or(Verdict::Skip);
+    let pods = match known(&seen.pods) {
+        Ok(pods) => pods,
+        Err(verdict) => return verdict,
     };
     let mut complaints: Vec<String> = pods.iter().filter_map(trouble).collect();
     // A pod that is named is why its Deployment lacks one.
     if complaints.is_empty() {
-        let short = deployments.iter().filter(|(_, deployment)| deployment.available < deployment.wanted);
+        let deployments = seen.deployments.iter().flatten();
+        let short = deployments.filter(|(_, deployment)| deployment.available < deployment.wanted);
         complaints.extend(short.map(|(name, deployment)| {
             let DeploymentSeen { available, wanted, .. } = deployment;
             format!("Deployment {name} has {available} of {wanted} replicas available")
@@ -58,13 +60,17 @@ fn running(seen: &Seen) -> Verdict {
 }
 
 /// Why a pod does not do its work.
-pub(super) fn trouble(pod: &PodSeen) -> Option<String> {
-    match (pod.phase.as_str(), pod.unready.as_slice()) {
-        ("Running", []) => None,
-        ("Running", unready) => Some(format!("{} is not ready: {}", pod.name, unready.join(", "))),
-        (phase, []) => Some(format!("{} is {phase}", pod.name)),
-        (phase, unready) => Some(format!("{} is {phase}: {}", pod.name, unready.join(", "))),
+fn trouble(pod: &PodSeen) -> Option<String> {
+    let mut trouble = match (pod.phase.as_str(), pod.unready.as_slice()) {
+        ("Running", []) => return None,
+        ("Running", unready) => format!("{} is not ready: {}", pod.name, unready.join(", ")),
+        (phase, []) => format!("{} is {phase}", pod.name),
+        (phase, unready) => format!("{} is {phase}: {}", pod.name, unready.join(", ")),
+    };
+    if let Some(says) = &pod.says {
+        trouble.push_str(&format!("; it says: {says}"));
     }
+    Some(trouble)
 }
 
 fn healthy(seen: &Seen) -> Verdict {

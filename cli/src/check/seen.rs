@@ -97,6 +97,8 @@ pub(crate) struct PodSeen {
     /// Containers that should be ready and are not, each with the reason where there is one. Native sidecars too.
     pub(crate) unready: Vec<String>,
     pub(crate) proxy: Option<ProxySeen>,
+    /// Why it is not ready, in its own words.
+    pub(crate) says: Option<String>,
 }
 
 /// The proxy of a pod.
@@ -225,7 +227,7 @@ impl PodSeen {
             version: pod.annotations().get(PROXY_VERSION).cloned().or_else(|| tag(it.image.as_deref()?)),
         });
         let name = format!("{}/{}", pod.namespace().unwrap_or_default(), pod.name_any());
-        Some(Self { name, unready: unready.collect(), proxy, phase })
+        Some(Self { name, unready: unready.collect(), proxy, phase, says: None })
     }
 }
 
@@ -272,6 +274,7 @@ mod tests {
             phase: "Running".into(),
             unready: Vec::new(),
             proxy: Some(ProxySeen { ready: true, version: Some("edge-26.8.3".into()) }),
+            says: None,
         };
         assert_eq!(PodSeen::from_pod(&sidecar), Some(expected.clone()));
         let mut failing = ready("linkerd-proxy", false);

@@ -18,6 +18,7 @@ fn mk_pod(name: &str) -> PodSeen {
         phase: "Running".to_owned(),
         unready: Vec::new(),
         proxy: Some(ProxySeen { ready: true, version: Some("edge-26.8.3".to_owned()) }),
+        says: None,
     }
 }
 
@@ -305,6 +306,15 @@ const BREAKS: &[Break] = &[
         |it| pod(it).unready = vec!["mcp-api (CrashLoopBackOff)".to_owned()],
         E,
         "linkerd-mcp/mcp-api-1 is not ready: mcp-api (CrashLoopBackOff)",
+    ),
+    (
+        "mcp-pods-running",
+        |it| {
+            pod(it).unready = vec!["mcp-api".to_owned()];
+            pod(it).says = Some("no snapshot has come yet".to_owned());
+        },
+        E,
+        "linkerd-mcp/mcp-api-1 is not ready: mcp-api; it says: no snapshot has come yet",
     ),
     ("mcp-pods-running", |it| pod(it).phase = "Pending".to_owned(), E, "linkerd-mcp/mcp-api-1 is Pending"),
     (

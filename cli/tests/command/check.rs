@@ -1,7 +1,10 @@
 //! `check` as `linkerd check` runs it, where there is no cluster to look at.
 
-use crate::support::run;
-use serde_json::Value;
+use crate::{
+    cluster::kubernetes,
+    support::{Api, run, serve},
+};
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 /// Word for word what `linkerd check` runs.
@@ -67,4 +70,47 @@ async fn a_command_line_that_makes_no_sense_prints_nothing_to_stdout() {
         assert_eq!((code, stdout.as_str()), (2, ""));
         assert!(stderr.starts_with("error: invalid value"), "{stderr}");
     }
+}
+
+/// A cluster with a pod of the API that is not ready, to which ports are forwarded, and nothing else of ours.
+fn installed(path: &str) -> Option<(u16, Value)> {
+    let list = |items: Value| Some((200, json!({"metadata": {"resourceVersion": "1"}, "items": items})));
+    let pod = json!({
+        "metadata": {"name": "mcp-api-1", "namespace": "mesh-tools"},
+        "spec": {"containers": [{"name": "mcp-api"}]},
+        "status": {"phase": "Running", "containerStatuses": [
+            {"name": "mcp-api", "ready": false, "image": "", "imageID": "", "restartCount": 0},
+        ]},
+    });
+    match path.split('?').next().unwrap_or_default() {
+        "/version" => {
+            let said = ["gitCommit", "gitTreeState", "buildDate", "goVersion", "compiler", "platform"];
+            let mut version = json!({"major": "1", "minor": "34", "gitVersion": "v1.34.1"});
+            said.iter().for_each(|name| version[*name] = json!("x"));
+            Some((200, version))
+        }
+        "/api/v1/namespaces" => list(json!([{"metadata": {"name": "mesh-tools"}}])),
+        "/api/v1/namespaces/mesh-tools/pods" => list(json!([pod])),
+        "/api/v1/namespaces/mesh-tools/pods/mcp-api-1/portforward" if path.contains("ports=8086") => None,
+        _ => Some((403, json!({"kind": "Status", "message": format!("{path} is forbidden"), "code": 403}))),
+    }
+}
+
+#[tokio::test]
+async fn the_api_is_asked_through_a_forwarded_port_and_what_one_may_not_see_is_a_warning() {
+    let api = serve(Api::default()).await;
+    let kubeconfig = kubernetes("check-installed", api, installed).await;
+    let (code, stdout, _) = run(&["check", "--kubeconfig", &kubeconfig, "-o", "json", "--wait=0s"]).await;
+    let report: Value = serde_json::from_str(&stdout).expect("one JSON object");
+    assert_eq!(code, 1, "{stdout}");
+    let checks = report["categories"][0]["checks"].as_array().expect("checks");
+    let of = |description: &str| {
+        let check = checks.iter().find(|it| it["description"] == description);
+        check.unwrap_or_else(|| panic!("no {description:?} in {stdout}"))
+    };
+    assert_eq!(of("linkerd-mcp API answers")["result"], "success", "{stdout}");
+    let running = of("linkerd-mcp pods are running");
+    assert_eq!(running["error"], "mesh-tools/mcp-api-1 is not ready: mcp-api");
+    let config = of("Linkerd control plane exists");
+    assert_eq!(config["result"], "warning", "{stdout}");
 }

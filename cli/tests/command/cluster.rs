@@ -24,10 +24,10 @@ use tokio_tungstenite::{
 const PORT: u16 = 8086;
 
 /// What the played Kubernetes answers: for a path, a status and a body. `None` opens a port-forward.
-type Answers = fn(&str) -> Option<(u16, Value)>;
+pub(crate) type Answers = fn(&str) -> Option<(u16, Value)>;
 
 /// Starts a Kubernetes that forwards ports to `api`, and returns a kubeconfig for it.
-async fn kubernetes(name: &str, api: SocketAddr, answers: Answers) -> String {
+pub(crate) async fn kubernetes(name: &str, api: SocketAddr, answers: Answers) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("bound");
     tokio::spawn(async move {
