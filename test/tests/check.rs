@@ -154,9 +154,13 @@ async fn an_installation_is_well_and_each_thing_that_breaks_is_named() {
     };
     let controller = Controller::start(&options).await.unwrap();
     let api = ours::Api::start(&rig.redis.url()).await.unwrap();
-    // Numbers come with the second scrape.
-    let measured = |graph: &Value| (graph["freshness"]["metrics"]["stale"] == json!(false)).then_some(());
-    api.until("numbers", measured).await.unwrap();
+    // Numbers come with the second scrape, and an API server that has just begun refuses watches at first.
+    let begun = |graph: &Value| {
+        let freshness = &graph["freshness"];
+        let (stale, synced) = (&freshness["metrics"]["stale"], &freshness["topology"]["synced"]);
+        (stale == &json!(false) && synced == &json!(true)).then_some(())
+    };
+    api.until("numbers of all of the cluster", begun).await.unwrap();
     let check = Check::new(&rig.kubernetes.apiserver.kubeconfig());
     let address = format!("--api-addr={}", api.address());
     let lines = check.run(&[&address]).await;

@@ -5,6 +5,7 @@ use crate::{
     support::{Api, run, serve},
 };
 use serde_json::{Value, json};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::net::TcpListener;
 
 /// Word for word what `linkerd check` runs.
@@ -113,4 +114,34 @@ async fn the_api_is_asked_through_a_forwarded_port_and_what_one_may_not_see_is_a
     assert_eq!(running["error"], "mesh-tools/mcp-api-1 is not ready: mcp-api");
     let config = of("Linkerd control plane exists");
     assert_eq!(config["result"], "warning", "{stdout}");
+}
+
+#[tokio::test]
+async fn what_may_still_be_starting_is_looked_at_again() {
+    static LOOKS: AtomicUsize = AtomicUsize::new(0);
+    let api = serve(Api::default()).await;
+    let kubeconfig = kubernetes("check-starting", api, |path| {
+        let mut answer = installed(path);
+        if path.starts_with("/api/v1/namespaces/mesh-tools/pods?")
+            && path.contains("extension")
+            && LOOKS.fetch_add(1, Ordering::SeqCst) > 0
+            && let Some((_, list)) = &mut answer
+        {
+            list["items"][0]["status"]["containerStatuses"][0]["ready"] = json!(true);
+        }
+        answer
+    })
+    .await;
+    let running = |stdout: &str| {
+        let report: Value = serde_json::from_str(stdout).expect("one JSON object");
+        let checks = report["categories"][0]["checks"].as_array().expect("checks").clone();
+        let check = checks.into_iter().find(|it| it["description"] == "linkerd-mcp pods are running");
+        check.expect("the check of pods")["result"].clone()
+    };
+    let args = ["check", "--kubeconfig", &kubeconfig, "-o", "json"];
+    let (_, stdout, _) = run(&[&args[..], &["--wait=7s"]].concat()).await;
+    assert_eq!((running(&stdout), LOOKS.load(Ordering::SeqCst)), (json!("success"), 2), "{stdout}");
+    LOOKS.store(0, Ordering::SeqCst);
+    let (_, stdout, _) = run(&[&args[..], &["--wait=0s"]].concat()).await;
+    assert_eq!((running(&stdout), LOOKS.load(Ordering::SeqCst)), (json!("error"), 1), "{stdout}");
 }
