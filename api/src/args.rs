@@ -51,6 +51,10 @@ pub struct Args {
     )]
     pub max_watchers: u32,
 
+    /// The Model Context Protocol endpoint
+    #[command(flatten)]
+    pub mcp: McpArgs,
+
     /// Linkerd's own controllers
     #[command(flatten)]
     pub linkerd: LinkerdArgs,
@@ -58,6 +62,28 @@ pub struct Args {
     /// How log lines look
     #[arg(long, env = "LINKERD_MCP_LOG_FORMAT", value_enum, default_value_t = LogFormat::Plain)]
     pub log_format: LogFormat,
+}
+
+/// How the Model Context Protocol endpoint is set up.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct McpArgs {
+    /// Web page that may ask over MCP besides those of this machine, such as https://inspector.example; may be repeated
+    #[arg(
+        long = "mcp-allowed-origin",
+        env = "LINKERD_MCP_MCP_ALLOWED_ORIGINS",
+        value_delimiter = ',',
+        value_name = "ORIGIN"
+    )]
+    pub allowed_origins: Vec<String>,
+
+    /// MCP requests that one caller may make a second, twice as many at once; 0 is no limit
+    #[arg(
+        long = "mcp-calls-per-second",
+        env = "LINKERD_MCP_MCP_CALLS_PER_SECOND",
+        default_value_t = 100,
+        value_name = "COUNT"
+    )]
+    pub calls_per_second: u32,
 }
 
 /// How log lines look.
@@ -87,6 +113,16 @@ impl LogFormat {
     }
 }
 
+// === impl McpArgs ===
+
+impl McpArgs {
+    /// The same as a value.
+    pub fn options(self) -> crate::mcp::Options {
+        let Self { allowed_origins, calls_per_second } = self;
+        crate::mcp::Options { allowed_origins, calls_per_second }
+    }
+}
+
 // === impl Args ===
 
 impl Args {
@@ -107,7 +143,8 @@ impl Args {
     }
 
     async fn serve(self) -> anyhow::Result<()> {
-        let Self { redis, listen, admin_listen, drain_seconds, max_watchers, linkerd, log_format: _ } = self;
+        let Self { redis, listen, admin_listen, drain_seconds, max_watchers, mcp, linkerd, log_format: _ } =
+            self;
         // A wrong address ends the start, not the first question.
         let controllers = linkerd.controllers()?;
         let policy_controller = controllers.policy.clone();
@@ -126,6 +163,7 @@ impl Args {
             admin_listen: Some(admin_listen),
             drain,
             max_watchers: usize::try_from(max_watchers).context("so many watchers cannot be counted")?,
+            mcp: mcp.options(),
             linkerd: Some(controllers),
             ..Config::default()
         };

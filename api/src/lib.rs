@@ -20,6 +20,7 @@ pub mod fuzz;
 mod grpc;
 mod http;
 pub mod linkerd;
+pub mod mcp;
 pub mod metrics;
 pub mod replica;
 mod serve;

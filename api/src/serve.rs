@@ -8,6 +8,7 @@ use crate::{
         host::Hosts,
     },
     linkerd::Controllers,
+    mcp::{self, metrics::McpMetrics},
     metrics::ApiMetrics,
     replica::{Replica, RingLimits},
 };
@@ -16,6 +17,7 @@ use linkerd_mcp_graph::feed::Subscription;
 use prometheus_client::registry::Registry;
 use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::Semaphore, task::JoinSet, time::timeout};
+use tokio_util::sync::CancellationToken;
 use tonic::{
     service::Routes,
     transport::server::{Server, TcpIncoming},
@@ -40,6 +42,8 @@ pub struct Config {
     pub max_watchers: usize,
     /// How long an answer may take until it begins.
     pub request_timeout: Duration,
+    /// The Model Context Protocol endpoint.
+    pub mcp: crate::mcp::Options,
     /// Linkerd's own controllers; without them what they enforce and tell proxies cannot be asked.
     pub linkerd: Option<Controllers>,
 }
@@ -53,6 +57,7 @@ pub struct Api {
     admin: Option<(TcpListener, SocketAddr)>,
     replica: Replica,
     metrics: ApiMetrics,
+    mcp_metrics: McpMetrics,
 }
 
 /// Why the API cannot start.
@@ -112,6 +117,7 @@ impl Default for Config {
             ring: RingLimits::default(),
             max_watchers: 10_000,
             request_timeout: Duration::from_secs(10),
+            mcp: crate::mcp::Options::default(),
             linkerd: None,
         }
     }
@@ -134,7 +140,8 @@ impl Api {
         };
         let metrics = ApiMetrics::register(registry);
         let replica = Replica::new(config.ring, metrics.clone());
-        Ok(Self { config, listener, local_addr, admin, replica, metrics })
+        let mcp_metrics = McpMetrics::register(registry);
+        Ok(Self { config, listener, local_addr, admin, replica, metrics, mcp_metrics })
     }
 
     /// Where gRPC and JSON are served.
@@ -169,7 +176,7 @@ impl Api {
         registry: Arc<Registry>,
         shutdown: impl Future<Output = ()> + Send,
     ) -> Result<(), ServeError> {
-        let Self { config, listener, local_addr, admin, replica, metrics } = self;
+        let Self { config, listener, local_addr, admin, replica, metrics, mcp_metrics } = self;
         let (health, health_service) = tonic_health::server::health_reporter();
         let context = MeshContext {
             replica: replica.clone(),
@@ -179,10 +186,13 @@ impl Api {
             max_watchers: config.max_watchers,
             places: Arc::new(Semaphore::new(config.max_watchers)),
         };
+        let mcp_context = mcp::Context { replica: replica.clone() };
+        let stop = CancellationToken::new();
+        let mcp = mcp::route(mcp_context, &config.mcp, mcp_metrics, stop.clone());
         let json =
             Json { replica: replica.clone(), metrics, linkerd: config.linkerd.clone(), boot: rand::random() };
         let hosts = Hosts { bound: local_addr.ip() };
-        let routes = Routes::from(crate::http::routes(json, hosts).fallback(crate::http::not_found))
+        let routes = Routes::from(crate::http::routes(json, mcp, hosts).fallback(crate::http::not_found))
             .add_service(context)
             .add_service(health_service)
             .add_service(reflection().build_v1().map_err(ServeError::Reflection)?)
@@ -221,6 +231,7 @@ impl Api {
         tracing::info!("shutting down: telling watchers to leave and waiting for requests under way");
         set_serving(&health, ServingStatus::NotServing).await;
         replica.close();
+        stop.cancel();
         match timeout(config.drain, servers).await {
             Ok(ended) => ended,
             Err(_) => {

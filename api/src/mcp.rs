@@ -1,0 +1,85 @@
+//! The mesh for language models: a Model Context Protocol server at `/mcp`, on the port that speaks gRPC and JSON too.
+//!
+//! ```text
+//! POST /mcp ─► host ─► gate (origin, size, rate, session) ─► rmcp ─► Server ─► TOOLS ─► one file per tool ─► View
+//! ```
+//!
+//! Both eras of the protocol are spoken at once: 2026-07-28, without sessions, and what begins with `initialize`.
+//! Start at [`tool::TOOLS`], the table of what a model can ask; [`server`] is what rmcp calls.
+
+pub(crate) mod arguments;
+pub(crate) mod freshness;
+mod gate;
+pub mod metrics;
+pub(crate) mod page;
+pub(crate) mod schema;
+mod server;
+pub(crate) mod text;
+mod tool;
+
+use crate::replica::Replica;
+use axum::Router;
+use gate::{Gate, origin::Origins, rate::Rates, session::Sessions};
+use metrics::McpMetrics;
+use rmcp::transport::streamable_http_server::{
+    StreamableHttpServerConfig, StreamableHttpService, session::local::LocalSessionManager,
+};
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// The path.
+pub(crate) const PATH: &str = "/mcp";
+
+/// How the endpoint is set up.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Web pages besides those of this machine that may ask, such as `https://inspector.example`.
+    pub allowed_origins: Vec<String>,
+    /// Requests that one caller may make a second, twice as many at once; 0 is no limit.
+    pub calls_per_second: u32,
+}
+
+/// What tools answer from. Cloning shares it.
+#[derive(Debug, Clone)]
+pub(crate) struct Context {
+    pub(crate) replica: Replica,
+}
+
+/// The route, with all that stands before it but the check of the Host header. Streams end with `stop`.
+pub(crate) fn route(
+    context: Context,
+    options: &Options,
+    metrics: McpMetrics,
+    stop: CancellationToken,
+) -> Router {
+    let gate = Gate {
+        origins: Origins::new(options.allowed_origins.clone()),
+        rates: Rates::new(options.calls_per_second),
+        sessions: Sessions::new(metrics.sessions.clone()),
+        metrics: metrics.clone(),
+    };
+    let server = server::Server::new(context, metrics);
+    // Any replica answers a request of the stateless revision; older clients get a session, which elicitation and
+    // subscriptions need. Answers are JSON unless there is something to say before the end.
+    let config = StreamableHttpServerConfig::default()
+        .with_legacy_session_mode(true)
+        .with_json_response(true)
+        .with_max_request_body_bytes(gate::MAX_BODY)
+        .with_cancellation_token(stop)
+        // The gate has checked both.
+        .disable_allowed_hosts()
+        .disable_allowed_origins();
+    let sessions = Arc::new(LocalSessionManager::default());
+    let service = StreamableHttpService::new(move || Ok(server.clone()), sessions, config);
+    Router::new()
+        .route_service(PATH, service)
+        .layer(axum::middleware::from_fn_with_state(Arc::new(gate), gate::check))
+}
+
+// === impl Options ===
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { allowed_origins: Vec::new(), calls_per_second: 100 }
+    }
+}

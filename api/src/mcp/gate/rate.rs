@@ -1,0 +1,98 @@
+//! How often one caller may ask: a bucket of tokens for each, refilled all the time.
+
+use super::{Caller, Refused};
+use parking_lot::Mutex;
+use std::{
+    collections::HashMap,
+    sync::atomic::{AtomicU32, Ordering},
+};
+use tokio::time::Instant;
+
+/// The most callers that are remembered; one that has not asked for a while is as good as new.
+const MAX_CALLERS: usize = 10_000;
+
+/// The buckets.
+#[derive(Debug)]
+pub(crate) struct Rates {
+    per_second: AtomicU32,
+    buckets: Mutex<HashMap<Caller, Bucket>>,
+}
+
+#[derive(Debug)]
+struct Bucket {
+    tokens: f64,
+    filled: Instant,
+}
+
+/// A bucket holds what comes in this many seconds.
+const BURST_SECONDS: u32 = 2;
+
+// === impl Rates ===
+
+impl Rates {
+    /// So many requests a second for each caller; 0 is no limit.
+    pub(crate) fn new(per_second: u32) -> Self {
+        Self { per_second: AtomicU32::new(per_second), buckets: Mutex::default() }
+    }
+
+    /// Takes one token.
+    ///
+    /// # Errors
+    ///
+    /// When the bucket is empty.
+    pub(crate) fn take(&self, caller: &Caller) -> Result<(), Refused> {
+        let per_second = self.per_second.load(Ordering::Relaxed);
+        if per_second == 0 {
+            return Ok(());
+        }
+        let (rate, burst) = (f64::from(per_second), per_second.saturating_mul(BURST_SECONDS));
+        let now = Instant::now();
+        let mut buckets = self.buckets.lock();
+        if buckets.len() >= MAX_CALLERS && !buckets.contains_key(caller) {
+            let full = |it: &Bucket| {
+                now.duration_since(it.filled).as_secs_f64() * rate + it.tokens < f64::from(burst)
+            };
+            buckets.retain(|_, bucket| full(bucket));
+            if buckets.len() >= MAX_CALLERS {
+                return Err(Refused::Rate { per_second, burst, wait_s: 1 });
+            }
+        }
+        let fresh = Bucket { tokens: f64::from(burst), filled: now };
+        let bucket = buckets.entry(caller.clone()).or_insert(fresh);
+        let gained = now.duration_since(bucket.filled).as_secs_f64() * rate;
+        bucket.tokens = (bucket.tokens + gained).min(f64::from(burst));
+        bucket.filled = now;
+        if bucket.tokens < 1.0 {
+            return Err(Refused::Rate { per_second, burst, wait_s: 1 });
+        }
+        bucket.tokens -= 1.0;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_who_asks_too_often_waits_and_others_do_not() {
+        let rates = Rates::new(5);
+        let (busy, other) = (Caller("busy".into()), Caller("other".into()));
+        assert_eq!((0..100).filter(|_| rates.take(&busy).is_ok()).count(), 10);
+        assert!(rates.take(&other).is_ok());
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!((0..100).filter(|_| rates.take(&busy).is_ok()).count(), 5);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn callers_that_have_rested_are_forgotten_for_new_ones() {
+        let rates = Rates::new(5);
+        for at in 0..MAX_CALLERS {
+            rates.take(&Caller(at.to_string().into())).unwrap();
+        }
+        assert!(rates.take(&Caller("one too many".into())).is_err());
+        tokio::time::advance(Duration::from_secs(3)).await;
+        assert!(rates.take(&Caller("one more".into())).is_ok());
+    }
+}

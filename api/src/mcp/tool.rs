@@ -1,0 +1,213 @@
+//! The table of what a model can ask, and what one tool is.
+//!
+//! To add one: a file in `tool/` that has a `TOOL`, and a line in [`TOOLS`]. Its description is compiled in: nothing
+//! from a cluster ever stands in what we say ourselves.
+
+use super::{Context, arguments, freshness::Freshness, page::BadCursor, schema, text::data};
+use crate::{access, answer::Refusal, view::View};
+use futures::future::BoxFuture;
+use rmcp::model::{CallToolResult, ContentBlock, JsonObject, Tool as Definition, ToolAnnotations};
+use schemars::JsonSchema;
+use serde::{Serialize, de::DeserializeOwned};
+use std::{future::Future, sync::Arc};
+
+mod check_access;
+mod find_edges;
+mod get_mesh_overview;
+
+/// Every tool, in the order in which clients see them.
+pub(crate) const TOOLS: &[Tool] = &[get_mesh_overview::TOOL, find_edges::TOOL, check_access::TOOL];
+
+/// Tools that are switched on and off together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Toolset {
+    /// The graph: who calls whom, how fast, what is wrong.
+    Mesh,
+    /// Who may call whom, and why.
+    Policy,
+}
+
+/// One tool.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tool {
+    /// Verb and noun.
+    pub(crate) name: &'static str,
+    /// For people.
+    pub(crate) title: &'static str,
+    /// What it answers, then when to use it. Clients cut after 2,048 bytes.
+    pub(crate) description: &'static str,
+    pub(crate) set: Toolset,
+    /// True when its answers carry text that others wrote, other than names.
+    pub(crate) open_world: bool,
+    pub(crate) input: fn() -> Arc<JsonObject>,
+    pub(crate) output: fn() -> Arc<JsonObject>,
+    pub(crate) run: fn(Call) -> BoxFuture<'static, Result<Answer, ToolError>>,
+}
+
+/// One call: what it is answered from and with what arguments.
+pub(crate) struct Call {
+    pub(crate) context: Context,
+    pub(crate) arguments: Option<JsonObject>,
+    /// Of the tool that is called.
+    pub(crate) schema: Arc<JsonObject>,
+}
+
+/// An answer as programs read it, and as a model does.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) structured: serde_json::Value,
+    pub(crate) text: String,
+}
+
+/// What a tool answers: data with a schema, and the same in short lines.
+pub(crate) trait Output: Serialize + JsonSchema {
+    /// Short lines, in which text of others stands quoted or as a name.
+    fn text(&self) -> String;
+}
+
+/// An answer with how fresh it is.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Dated<T> {
+    #[serde(flatten)]
+    pub(crate) answer: T,
+    /// How fresh this is.
+    pub(crate) freshness: Freshness,
+}
+
+/// Why a tool has no answer. The model reads it, so it says what to do next.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ToolError {
+    /// The arguments are wrong.
+    #[error("{0}")]
+    Arguments(String),
+    /// There is no such thing, or not now.
+    #[error("{0}")]
+    Refused(#[from] Refusal),
+    #[error("{0}")]
+    Cursor(#[from] BadCursor),
+    /// It took too long.
+    #[error("this took longer than 30 s and was given up; narrow the question")]
+    Timeout,
+    /// Nobody waits for the answer any more.
+    #[error("the call was cancelled")]
+    Cancelled,
+}
+
+// === impl ToolError ===
+
+impl ToolError {
+    /// One word for metrics and logs.
+    pub(crate) fn status(&self) -> &'static str {
+        use crate::answer::Fault;
+        match self {
+            Self::Arguments(_) | Self::Cursor(_) => "invalid_arguments",
+            Self::Timeout => "timeout",
+            Self::Cancelled => "cancelled",
+            Self::Refused(refusal) => match refusal.fault() {
+                Fault::Unavailable => "unavailable",
+                Fault::Precondition => "not_configured",
+                Fault::NotFound => "not_found",
+                Fault::Invalid | Fault::TooLarge => "invalid_arguments",
+            },
+        }
+    }
+
+    /// What the model is told.
+    pub(crate) fn result(&self) -> CallToolResult {
+        let hint = match self {
+            Self::Refused(refusal) => refusal.hint(),
+            Self::Arguments(_) | Self::Cursor(_) | Self::Timeout | Self::Cancelled => "",
+        };
+        // It may repeat names from the cluster, or what the model wrote.
+        let mut text: String = data_lines(&self.to_string());
+        if !hint.is_empty() {
+            text.push_str("\nHint: ");
+            text.push_str(hint);
+        }
+        CallToolResult::error(vec![ContentBlock::text(text)])
+    }
+}
+
+impl From<access::Error> for ToolError {
+    fn from(error: access::Error) -> Self {
+        Self::Refused(Refusal::Access(error))
+    }
+}
+
+/// Longer than one field of data, but bounded and as visible.
+fn data_lines(text: &str) -> String {
+    text.split('\n').take(8).map(data_line).collect::<Vec<_>>().join("\n")
+}
+
+fn data_line(line: &str) -> String {
+    let chars: Vec<char> = line.chars().take(1_000).collect();
+    chars.chunks(200).map(|chunk| data(&chunk.iter().collect::<String>())).collect()
+}
+
+// === impl Tool ===
+
+impl Tool {
+    /// As clients are told of it.
+    pub(crate) fn definition(&self) -> Definition {
+        let annotations = ToolAnnotations::with_title(self.title)
+            .read_only(true)
+            .destructive(false)
+            .idempotent(true)
+            .open_world(self.open_world);
+        Definition::new(self.name, self.description, (self.input)())
+            .with_title(self.title)
+            .with_raw_output_schema((self.output)())
+            .with_annotations(annotations)
+    }
+}
+
+// === impl Call ===
+
+impl Call {
+    /// The arguments.
+    pub(crate) fn arguments<A: DeserializeOwned>(&mut self) -> Result<A, ToolError> {
+        arguments::read(self.arguments.take(), &self.schema).map_err(ToolError::Arguments)
+    }
+
+    /// The mesh as it is now.
+    pub(crate) fn view(&self) -> Result<Arc<View>, ToolError> {
+        Ok(self.context.replica.view().ok_or(Refusal::NotReady)?)
+    }
+
+    /// The answer with how fresh the mesh was that it is about.
+    pub(crate) fn dated<T: Output>(&self, view: &View, answer: T) -> Answer {
+        let freshness = Freshness::of(&self.context.replica, view);
+        let text = format!("{}{}", answer.text(), freshness.text());
+        let structured = serde_json::to_value(Dated { answer, freshness }).expect("answers have text keys");
+        Answer { structured, text }
+    }
+}
+
+/// For [`Tool::run`]: boxes a future.
+pub(crate) fn boxed(
+    run: impl Future<Output = Result<Answer, ToolError>> + Send + 'static,
+) -> BoxFuture<'static, Result<Answer, ToolError>> {
+    Box::pin(run)
+}
+
+/// For [`Tool::input`].
+pub(crate) fn input<A: JsonSchema>() -> Arc<JsonObject> {
+    schema::input::<A>()
+}
+
+/// For [`Tool::output`].
+pub(crate) fn output<T: JsonSchema>() -> Arc<JsonObject> {
+    schema::output::<Dated<T>>()
+}
+
+// === impl Toolset ===
+
+impl Toolset {
+    /// As configuration and logs have it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Mesh => "mesh",
+            Self::Policy => "policy",
+        }
+    }
+}
