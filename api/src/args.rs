@@ -3,6 +3,7 @@
 use crate::{
     Api, Config,
     feed::redis::{FeedMetrics, RedisSubscription, SubscribeOptions},
+    kubernetes,
     linkerd::{
         LinkerdArgs,
         sample::{self, SampleMetrics},
@@ -11,6 +12,7 @@ use crate::{
 use anyhow::Context as _;
 use clap::{Parser, ValueEnum};
 use linkerd_mcp_feed::{End, RedisArgs, RedisMetrics};
+use linkerd_mcp_prometheus::{Connection, EndpointArgs};
 use prometheus_client::registry::Registry;
 use std::{io::IsTerminal as _, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::signal::unix::{SignalKind, signal};
@@ -51,6 +53,10 @@ pub struct Args {
     )]
     pub max_watchers: u32,
 
+    /// Which Prometheus, for questions in its own language
+    #[command(flatten)]
+    pub prometheus: EndpointArgs,
+
     /// The Model Context Protocol endpoint
     #[command(flatten)]
     pub mcp: McpArgs,
@@ -67,6 +73,16 @@ pub struct Args {
 /// How the Model Context Protocol endpoint is set up.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct McpArgs {
+    /// Whether models may read single pods, services and deployments from Kubernetes
+    #[arg(
+        long = "mcp-kubernetes-reads",
+        env = "LINKERD_MCP_MCP_KUBERNETES_READS",
+        value_enum,
+        default_value_t = Reads::Auto,
+        value_name = "WHEN"
+    )]
+    pub kubernetes_reads: Reads,
+
     /// Web page that may ask over MCP besides those of this machine, such as https://inspector.example; may be repeated
     #[arg(
         long = "mcp-allowed-origin",
@@ -84,6 +100,16 @@ pub struct McpArgs {
         value_name = "COUNT"
     )]
     pub calls_per_second: u32,
+}
+
+/// When something is done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum Reads {
+    /// Where there is an API server to ask.
+    #[default]
+    Auto,
+    /// Never.
+    Off,
 }
 
 /// How log lines look.
@@ -116,10 +142,15 @@ impl LogFormat {
 // === impl McpArgs ===
 
 impl McpArgs {
-    /// The same as a value.
-    pub fn options(self) -> crate::mcp::Options {
-        let Self { allowed_origins, calls_per_second } = self;
-        crate::mcp::Options { allowed_origins, calls_per_second }
+    /// The same as a value, with the Prometheus to ask.
+    pub fn options(
+        self,
+        prometheus: Option<Connection>,
+        kubernetes: Option<kube::Client>,
+    ) -> crate::mcp::Options {
+        let Self { kubernetes_reads, allowed_origins, calls_per_second } = self;
+        let kubernetes = kubernetes.filter(|_| kubernetes_reads != Reads::Off);
+        crate::mcp::Options { prometheus, kubernetes, allowed_origins, calls_per_second }
     }
 }
 
@@ -143,8 +174,17 @@ impl Args {
     }
 
     async fn serve(self) -> anyhow::Result<()> {
-        let Self { redis, listen, admin_listen, drain_seconds, max_watchers, mcp, linkerd, log_format: _ } =
-            self;
+        let Self {
+            redis,
+            listen,
+            admin_listen,
+            drain_seconds,
+            max_watchers,
+            prometheus,
+            mcp,
+            linkerd,
+            log_format: _,
+        } = self;
         // A wrong address ends the start, not the first question.
         let controllers = linkerd.controllers()?;
         let policy_controller = controllers.policy.clone();
@@ -157,13 +197,21 @@ impl Args {
         feed_metrics.register(&mut registry);
         let subscription = RedisSubscription::new(options, feed_metrics)?;
 
+        let connection = match &prometheus.prometheus_url {
+            Some(url) => Some(Connection::new(prometheus.endpoint(url))?),
+            None => None,
+        };
+        let kubernetes = match mcp.kubernetes_reads {
+            Reads::Off => None,
+            Reads::Auto => kubernetes::client().await,
+        };
         let drain = Duration::from_secs(drain_seconds);
         let config = Config {
             listen,
             admin_listen: Some(admin_listen),
             drain,
             max_watchers: usize::try_from(max_watchers).context("so many watchers cannot be counted")?,
-            mcp: mcp.options(),
+            mcp: mcp.options(connection, kubernetes),
             linkerd: Some(controllers),
             ..Config::default()
         };

@@ -19,6 +19,7 @@ pub mod feed;
 pub mod fuzz;
 mod grpc;
 mod http;
+mod kubernetes;
 pub mod linkerd;
 pub mod mcp;
 pub mod metrics;

@@ -10,8 +10,10 @@
 pub(crate) mod arguments;
 pub(crate) mod freshness;
 mod gate;
+mod kubernetes;
 pub mod metrics;
 pub(crate) mod page;
+mod promql;
 pub(crate) mod schema;
 mod server;
 pub(crate) mod text;
@@ -20,19 +22,24 @@ mod tool;
 use crate::replica::Replica;
 use axum::Router;
 use gate::{Gate, origin::Origins, rate::Rates, session::Sessions};
+use linkerd_mcp_prometheus::Connection;
 use metrics::McpMetrics;
 use rmcp::transport::streamable_http_server::{
     StreamableHttpServerConfig, StreamableHttpService, session::local::LocalSessionManager,
 };
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 use tokio_util::sync::CancellationToken;
 
 /// The path.
 pub(crate) const PATH: &str = "/mcp";
 
 /// How the endpoint is set up.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Options {
+    /// Prometheus, where there is one: without it nothing can be asked of it.
+    pub prometheus: Option<Connection>,
+    /// The Kubernetes API, where it can be asked for single objects.
+    pub kubernetes: Option<kube::Client>,
     /// Web pages besides those of this machine that may ask, such as `https://inspector.example`.
     pub allowed_origins: Vec<String>,
     /// Requests that one caller may make a second, twice as many at once; 0 is no limit.
@@ -40,9 +47,11 @@ pub struct Options {
 }
 
 /// What tools answer from. Cloning shares it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Context {
     pub(crate) replica: Replica,
+    pub(crate) prometheus: Option<Connection>,
+    pub(crate) kubernetes: Option<kube::Client>,
 }
 
 /// The route, with all that stands before it but the check of the Host header. Streams end with `stop`.
@@ -76,10 +85,27 @@ pub(crate) fn route(
         .layer(axum::middleware::from_fn_with_state(Arc::new(gate), gate::check))
 }
 
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("prometheus", &self.prometheus)
+            .field("kubernetes", &self.kubernetes.is_some())
+            .field("allowed_origins", &self.allowed_origins)
+            .field("calls_per_second", &self.calls_per_second)
+            .finish()
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context").field("prometheus", &self.prometheus).finish_non_exhaustive()
+    }
+}
+
 // === impl Options ===
 
 impl Default for Options {
     fn default() -> Self {
-        Self { allowed_origins: Vec::new(), calls_per_second: 100 }
+        Self { prometheus: None, kubernetes: None, allowed_origins: Vec::new(), calls_per_second: 100 }
     }
 }

@@ -186,7 +186,11 @@ impl Api {
             max_watchers: config.max_watchers,
             places: Arc::new(Semaphore::new(config.max_watchers)),
         };
-        let mcp_context = mcp::Context { replica: replica.clone() };
+        let mcp_context = mcp::Context {
+            replica: replica.clone(),
+            prometheus: config.mcp.prometheus.clone(),
+            kubernetes: config.mcp.kubernetes.clone(),
+        };
         let stop = CancellationToken::new();
         let mcp = mcp::route(mcp_context, &config.mcp, mcp_metrics, stop.clone());
         let json =

@@ -237,7 +237,7 @@ mod tests {
             panic!("not serve")
         };
         assert_eq!(serve.listen.port(), 0);
-        assert_eq!(serve.prometheus.prometheus_matcher.len(), 2);
+        assert_eq!(serve.prometheus.endpoint.prometheus_matcher.len(), 2);
         let Command::Demo(demo) = parse(&["demo", "--services", "50", "--seed", "7", "--once"]).command
         else {
             panic!("not demo")

@@ -8,7 +8,7 @@ use crate::{
         Leading,
         kubernetes::{KubernetesLease, LeaseOptions, Metrics as LeaseMetrics},
     },
-    prometheus::{self, Either, ExtraMatcher, NoMetrics, Prometheus},
+    prometheus::{self, Either, NoMetrics, Prometheus},
     publish::{PublishOptions, RedisPublisher},
     watch,
 };
@@ -16,8 +16,9 @@ use anyhow::Context as _;
 use clap::{Args as ClapArgs, Parser, ValueEnum};
 use duration::GoDuration;
 use linkerd_mcp_feed::{End, RedisArgs, RedisMetrics};
+use linkerd_mcp_prometheus::EndpointArgs;
 use prometheus_client::registry::Registry;
-use std::{io::IsTerminal as _, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{io::IsTerminal as _, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::mpsc, time::sleep};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
@@ -89,29 +90,9 @@ pub struct Args {
 /// How to reach Prometheus; the same flags for the controller and for `linkerd-mcp serve`.
 #[derive(Debug, Clone, ClapArgs)]
 pub struct PrometheusArgs {
-    /// Prometheus to ask, as in http://127.0.0.1:9090 [default: the one of linkerd-viz]
-    #[arg(long, env = "LINKERD_MCP_PROMETHEUS_URL", value_name = "URL")]
-    pub prometheus_url: Option<String>,
-
-    /// User for Prometheus' basic auth
-    #[arg(long, value_name = "USER", requires = "prometheus_password_file")]
-    pub prometheus_user: Option<String>,
-
-    /// File with the password for Prometheus' basic auth
-    #[arg(long, value_name = "FILE", requires = "prometheus_user", conflicts_with = "prometheus_token_file")]
-    pub prometheus_password_file: Option<PathBuf>,
-
-    /// File with a bearer token for Prometheus
-    #[arg(long, value_name = "FILE")]
-    pub prometheus_token_file: Option<PathBuf>,
-
-    /// File with the certificates (PEM) to verify Prometheus against, instead of the system's
-    #[arg(long, value_name = "FILE")]
-    pub prometheus_ca_file: Option<PathBuf>,
-
-    /// Label matcher to add to every query, as in cluster="east"; may be repeated
-    #[arg(long, value_name = "LABEL=\"VALUE\"")]
-    pub prometheus_matcher: Vec<ExtraMatcher>,
+    /// Which, and how to ask it
+    #[command(flatten)]
+    pub endpoint: EndpointArgs,
 
     /// Window that rates are computed over; widened where Prometheus scrapes too seldom for it
     #[arg(long, default_value = "30s", value_name = "DURATION", value_parser = between(5, 3600))]
@@ -169,13 +150,9 @@ impl PrometheusArgs {
     /// The options, for a Prometheus at `url`.
     pub fn options(&self, url: impl Into<String>) -> prometheus::Options {
         prometheus::Options {
-            user: self.prometheus_user.clone(),
-            password_file: self.prometheus_password_file.clone(),
-            token_file: self.prometheus_token_file.clone(),
-            ca_file: self.prometheus_ca_file.clone(),
-            matchers: self.prometheus_matcher.clone(),
+            endpoint: self.endpoint.endpoint(url),
             window_s: u32::try_from(self.window.0.as_secs()).unwrap_or(u32::MAX),
-            ..prometheus::Options::new(url)
+            ..prometheus::Options::new(String::new())
         }
     }
 }
@@ -354,7 +331,7 @@ async fn source(
     args: &PrometheusArgs,
     metrics: prometheus::Metrics,
 ) -> anyhow::Result<Either<Prometheus, NoMetrics>> {
-    let url = match &args.prometheus_url {
+    let url = match &args.endpoint.prometheus_url {
         Some(url) => Some(url.clone()),
         None => match prometheus::find(client).await {
             Ok(found) => found.url(cluster_domain),

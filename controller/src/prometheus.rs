@@ -2,7 +2,6 @@
 //!
 //! Start at [`Prometheus`] for the real thing; the simulated mesh implements the same [`MetricsSource`].
 
-mod body;
 mod discover;
 mod forward;
 mod read;
@@ -19,15 +18,15 @@ use crate::graph::{
     status::MetricsStatus,
     traffic::Traffic,
 };
-use body::Body;
 use futures::{StreamExt as _, stream};
+use linkerd_mcp_prometheus::{Body, Connection, Endpoint, Error as RequestError};
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
 use read::Read;
-use std::{future::Future, path::PathBuf, pin::pin, time::Duration};
+use std::{future::Future, pin::pin, time::Duration};
 use tokio::time::{Instant, timeout};
 
 /// Where the numbers of edges come from.
@@ -63,26 +62,12 @@ pub struct NoMetrics {
 /// How to reach Prometheus and how much to take from it.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Base URL, for example `http://prometheus.linkerd-viz.svc.cluster.local:9090`. A path is kept.
-    pub url: String,
-    /// User for basic authentication.
-    pub user: Option<String>,
-    /// File with the password, read at each poll so that it can be rotated.
-    pub password_file: Option<PathBuf>,
-    /// File with a bearer token, read at each poll so that it can be rotated.
-    pub token_file: Option<PathBuf>,
-    /// PEM file with the CAs to trust instead of the system's.
-    pub ca_file: Option<PathBuf>,
-    /// Matchers for every selector, for a Prometheus that holds several clusters.
-    pub matchers: Vec<ExtraMatcher>,
+    /// Which, and how to ask it.
+    pub endpoint: Endpoint,
     /// The rate window asked for, in seconds.
     pub window_s: u32,
-    /// Limit for one query.
-    pub timeout: Duration,
     /// Limit for a whole poll. Numbers that take longer to get than this are marked as not current.
     pub poll_timeout: Duration,
-    /// Limit for the answers that are held at a time, in bytes after decompression.
-    pub max_bytes: usize,
     /// Limit for all answers of a poll, in series.
     pub max_series: usize,
     /// Queries under way at once.
@@ -93,16 +78,9 @@ impl Options {
     /// The defaults, for a URL.
     pub fn new(url: impl Into<String>) -> Self {
         Self {
-            url: url.into(),
-            user: None,
-            password_file: None,
-            token_file: None,
-            ca_file: None,
-            matchers: Vec::new(),
+            endpoint: Endpoint::new(url),
             window_s: 30,
-            timeout: Duration::from_secs(10),
             poll_timeout: Duration::from_secs(30),
-            max_bytes: 256 << 20,
             max_series: 2_000_000,
             // A stock Prometheus runs 20 queries at once for everybody; we leave most of them to others.
             concurrency: 4,
@@ -113,69 +91,9 @@ impl Options {
 /// Why a query brought nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The options are of no use.
-    #[error("{what} of Prometheus is of no use: {why}")]
-    Options {
-        /// Which option.
-        what: &'static str,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// No answer.
-    #[error("Prometheus at {url} cannot be reached: check the URL, and that it is running")]
-    Unreachable {
-        /// Where.
-        url: String,
-        /// What the connection said.
-        #[source]
-        source: reqwest::Error,
-    },
-    /// No answer in time.
-    #[error("Prometheus at {url} did not answer within {seconds} s")]
-    Timeout {
-        /// Where.
-        url: String,
-        /// The limit.
-        seconds: u64,
-    },
-    /// 401 or 403.
-    #[error(
-        "Prometheus at {url} refuses us with {status}: give credentials, or, for the Prometheus of linkerd-viz, an \
-         AuthorizationPolicy for its Server prometheus-admin that admits us"
-    )]
-    Forbidden {
-        /// Where.
-        url: String,
-        /// The HTTP status.
-        status: u16,
-    },
-    /// Another error status.
-    #[error("Prometheus at {url} answered {status}: {message}")]
-    Status {
-        /// Where.
-        url: String,
-        /// The HTTP status.
-        status: u16,
-        /// The start of the body, or Prometheus' own message.
-        message: String,
-    },
-    /// More bytes than allowed.
-    #[error("Prometheus at {url} answered with more than {limit} bytes: narrow it with --prometheus-matcher")]
-    TooLarge {
-        /// Where.
-        url: String,
-        /// The limit.
-        limit: usize,
-    },
-    /// The body broke off or is no text.
-    #[error("the answer of Prometheus at {url} could not be read to its end")]
-    Body {
-        /// Where.
-        url: String,
-        /// What went wrong.
-        #[source]
-        source: reqwest::Error,
-    },
+    /// The request failed.
+    #[error(transparent)]
+    Request(#[from] linkerd_mcp_prometheus::Error),
     /// Values, but no numbers.
     #[error(
         "Prometheus at {url} gave {count} values and none is a number that can be: all are NaN, infinite or negative"
@@ -215,10 +133,9 @@ struct Outcome {
 #[derive(Debug)]
 pub struct Prometheus {
     options: Options,
-    client: reqwest::Client,
+    connection: Connection,
     queries: Vec<Query>,
     window: window::Window,
-    held: body::Held,
     metrics: Metrics,
 }
 
@@ -245,97 +162,55 @@ impl Metrics {
 impl Prometheus {
     /// Checks the options; connects at the first poll.
     pub fn new(options: Options, metrics: Metrics) -> Result<Self, Error> {
-        let refuse = |what, why: String| Error::Options { what, why };
-        let url = reqwest::Url::parse(&options.url)
-            .map_err(|error| refuse("the URL", format!("{error}: {}", options.url)))?;
-        if !matches!(url.scheme(), "http" | "https") {
-            return Err(refuse("the URL", format!("its scheme is {}, not http or https", url.scheme())));
-        }
-        if options.user.is_some() && options.token_file.is_some() {
-            return Err(refuse("authentication", "a user and a token are both given; take one".to_owned()));
-        }
-        let mut builder = reqwest::Client::builder()
-            .connect_timeout(options.timeout.min(Duration::from_secs(5)))
-            .timeout(options.timeout)
-            .redirect(reqwest::redirect::Policy::none())
-            .user_agent(concat!("linkerd-mcp/", env!("CARGO_PKG_VERSION")));
-        if let Some(path) = &options.ca_file {
-            let pem = std::fs::read(path)
-                .map_err(|error| refuse("the CA file", format!("{}: {error}", path.display())))?;
-            let certificates = reqwest::Certificate::from_pem_bundle(&pem)
-                .map_err(|error| refuse("the CA file", format!("{}: {error}", path.display())))?;
-            if certificates.is_empty() {
-                return Err(refuse("the CA file", format!("{} holds no certificate", path.display())));
-            }
-            builder = builder.tls_certs_only(certificates);
-        }
-        let client = builder.build().map_err(|error| refuse("the client", error.to_string()))?;
+        let connection = Connection::new(options.endpoint.clone())?;
         let window = window::Window::new(options.window_s);
-        Ok(Self { options, client, queries: queries::all(), window, held: body::Held::default(), metrics })
+        Ok(Self { options, connection, queries: queries::all(), window, metrics })
     }
 
-    async fn ask(&self, query: &Query, window_s: u32, at: Option<&str>) -> Result<Body, Error> {
-        let text = query.text(window_s, &self.options.matchers);
-        let timeout = format!("{}s", self.options.timeout.as_secs().max(1));
-        let request = self.client.post(self.endpoint("query")).form(&[
-            ("query", Some(text.as_str())),
-            ("timeout", Some(timeout.as_str())),
-            ("time", at),
-        ]);
-        self.fetch(request).await
+    /// The connection, for others in this process who ask the same Prometheus.
+    pub fn connection(&self) -> Connection {
+        self.connection.clone()
+    }
+
+    async fn ask(&self, query: &Query, window_s: u32, at: Option<&str>) -> Result<Body, RequestError> {
+        let endpoint = &self.options.endpoint;
+        let text = query.text(window_s, &endpoint.matchers);
+        let timeout = format!("{}s", endpoint.timeout.as_secs().max(1));
+        let form = [("query", Some(text.as_str())), ("timeout", Some(timeout.as_str())), ("time", at)];
+        self.post("query", &form).await
     }
 
     /// The time by Prometheus' own clock. All queries of a poll are evaluated at this one instant: rates of two
     /// families that a scrape apart would differ, most of all while series are young, can then be held against each
     /// other.
     /// None where it is not told, as by something that only resembles Prometheus or wants a matcher in every query.
-    async fn now(&self) -> Result<Option<String>, Error> {
-        let request = self.client.post(self.endpoint("query")).form(&[("query", "time()")]);
-        let body = match self.fetch(request).await {
-            Err(Error::Status { .. } | Error::Forbidden { .. }) => return Ok(None),
+    async fn now(&self) -> Result<Option<String>, RequestError> {
+        let body = match self.post("query", &[("query", Some("time()"))]).await {
+            Err(RequestError::Status { .. } | RequestError::Forbidden { .. }) => return Ok(None),
             body => body?,
         };
         let answer: serde_json::Value = serde_json::from_str(&body.text).unwrap_or_default();
         Ok(answer["data"]["result"][0].as_f64().map(|seconds| format!("{seconds:.3}")))
     }
 
-    async fn fetch(&self, request: reqwest::RequestBuilder) -> Result<Body, Error> {
-        let outcome = body::fetch(self.authenticated(request).await?, &self.options, &self.held).await;
+    async fn post(&self, path: &str, form: &[(&str, Option<&str>)]) -> Result<Body, RequestError> {
+        self.counted(self.connection.post(path, form).await)
+    }
+
+    async fn get(&self, path: &str) -> Result<Body, RequestError> {
+        self.counted(self.connection.get(path).await)
+    }
+
+    fn counted(&self, outcome: Result<Body, RequestError>) -> Result<Body, RequestError> {
         let label = match &outcome {
             Ok(body) => {
                 self.metrics.bytes.inc_by(body.text.len() as u64);
                 "ok"
             }
-            Err(Error::Timeout { .. }) => "timeout",
-            Err(Error::Forbidden { .. }) => "forbidden",
-            Err(Error::Unreachable { .. }) => "unreachable",
-            Err(_) => "error",
+            Err(error) => error.outcome(),
         };
         self.metrics.queries.get_or_create(&Outcome { outcome: label }).inc();
         outcome
-    }
-
-    async fn authenticated(
-        &self,
-        request: reqwest::RequestBuilder,
-    ) -> Result<reqwest::RequestBuilder, Error> {
-        let read = async |what: &'static str, path: &PathBuf| {
-            let text = tokio::fs::read_to_string(path).await;
-            text.map(|text| text.trim().to_owned())
-                .map_err(|error| Error::Options { what, why: format!("{}: {error}", path.display()) })
-        };
-        Ok(match (&self.options.user, &self.options.password_file, &self.options.token_file) {
-            (Some(user), Some(path), _) => {
-                request.basic_auth(user, Some(read("the password file", path).await?))
-            }
-            (Some(user), None, _) => request.basic_auth(user, None::<&str>),
-            (None, _, Some(path)) => request.bearer_auth(read("the token file", path).await?),
-            (None, _, None) => request,
-        })
-    }
-
-    fn endpoint(&self, path: &str) -> String {
-        format!("{}/api/v1/{path}", self.options.url.trim_end_matches('/'))
     }
 
     async fn poll_all(&mut self, now_ms: i64) -> Result<(Traffic, MetricsStatus), Error> {
@@ -354,7 +229,7 @@ impl Prometheus {
                 })
                 .buffered(this.options.concurrency.max(1))
         );
-        let mut read = Read::new(&this.options.url, this.options.max_series);
+        let mut read = Read::new(&this.options.endpoint.url, this.options.max_series);
         // The first query that fails and that we cannot do without ends the poll, and what it still asks.
         while let Some((ask, body)) = answers.next().await {
             // Reading 100,000 rows takes tens of milliseconds: not on a thread that answers others.
@@ -389,9 +264,9 @@ impl Prometheus {
 impl MetricsSource for Prometheus {
     async fn poll(&mut self, now_ms: i64) -> Poll {
         let started = Instant::now();
-        let (url, limit) = (self.options.url.clone(), self.options.poll_timeout);
+        let (url, limit) = (self.options.endpoint.url.clone(), self.options.poll_timeout);
         let outcome = timeout(limit, self.poll_all(now_ms)).await;
-        let outcome = outcome.unwrap_or(Err(Error::Timeout { url, seconds: limit.as_secs() }));
+        let outcome = outcome.unwrap_or(Err(RequestError::Timeout { url, seconds: limit.as_secs() }.into()));
         self.metrics.poll_ms.set(i64::try_from(started.elapsed().as_millis()).unwrap_or(i64::MAX));
         match outcome {
             Ok((traffic, status)) => Poll::Answered { traffic: Box::new(traffic), status },

@@ -160,7 +160,8 @@ async fn a_prometheus_with_a_certificate_of_its_own_authority_needs_that_authori
     std::fs::write(file.path(), base64::engine::general_purpose::STANDARD.decode(pem).unwrap()).unwrap();
 
     let poll = async |ca_file| {
-        let options = prometheus::Options { ca_file, ..prometheus::Options::new(kubernetes.apiserver.url()) };
+        let mut options = prometheus::Options::new(kubernetes.apiserver.url());
+        options.endpoint.ca_file = ca_file;
         let mut prometheus = Prometheus::new(options, prometheus::Metrics::default()).unwrap();
         match prometheus.poll(0).await {
             Poll::Failed { reason } => reason,

@@ -65,6 +65,13 @@ fn the_feed_crate_reaches_redis_and_neither_end_of_the_feed() {
 }
 
 #[test]
+fn the_prometheus_crate_reaches_prometheus_and_nothing_else() {
+    let never = ["linkerd-mcp-controller", "linkerd-mcp-api", "kube", "tonic", "redis", "axum"];
+    assert_without("linkerd-mcp-prometheus", &never);
+    assert!(dependencies("linkerd-mcp-prometheus").contains("reqwest"));
+}
+
+#[test]
 fn controller_and_api_use_the_feed_crate_and_never_each_other() {
     for (end, other) in
         [("linkerd-mcp-controller", "linkerd-mcp-api"), ("linkerd-mcp-api", "linkerd-mcp-controller")]

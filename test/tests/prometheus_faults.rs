@@ -55,12 +55,9 @@ impl Polled {
     async fn start() -> Self {
         let (kubernetes, traffic) = rig().await;
         let proxy = HttpProxy::start(&traffic.prometheus.url(), None).unwrap();
-        let options = prometheus::Options {
-            window_s: 10,
-            timeout: Duration::from_secs(2),
-            max_bytes: 4 << 20,
-            ..prometheus::Options::new(proxy.url())
-        };
+        let mut options = prometheus::Options { window_s: 10, ..prometheus::Options::new(proxy.url()) };
+        options.endpoint.timeout = Duration::from_secs(2);
+        options.endpoint.max_bytes = 4 << 20;
         let source = Prometheus::new(options, prometheus::Metrics::default()).unwrap();
         let line = Line::with(&kubernetes.apiserver.kubeconfig(), line::impatient(), source).await;
         let services = Api::namespaced(kubernetes.client().await.unwrap(), "emojivoto");

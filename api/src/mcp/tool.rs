@@ -12,11 +12,25 @@ use serde::{Serialize, de::DeserializeOwned};
 use std::{future::Future, sync::Arc};
 
 mod check_access;
+mod describe_resource;
 mod find_edges;
+mod get_deployments;
 mod get_mesh_overview;
+mod get_pods;
+mod get_services;
+mod query_prometheus;
 
 /// Every tool, in the order in which clients see them.
-pub(crate) const TOOLS: &[Tool] = &[get_mesh_overview::TOOL, find_edges::TOOL, check_access::TOOL];
+pub(crate) const TOOLS: &[Tool] = &[
+    get_mesh_overview::TOOL,
+    find_edges::TOOL,
+    check_access::TOOL,
+    query_prometheus::TOOL,
+    get_pods::TOOL,
+    get_services::TOOL,
+    get_deployments::TOOL,
+    describe_resource::TOOL,
+];
 
 /// Tools that are switched on and off together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -25,6 +39,10 @@ pub(crate) enum Toolset {
     Mesh,
     /// Who may call whom, and why.
     Policy,
+    /// Prometheus' own language, over the series of Linkerd's proxies.
+    Prometheus,
+    /// Single objects of Kubernetes.
+    Kubernetes,
 }
 
 /// One tool.
@@ -85,6 +103,18 @@ pub(crate) enum ToolError {
     Refused(#[from] Refusal),
     #[error("{0}")]
     Cursor(#[from] BadCursor),
+    /// Not here, however often it is asked.
+    #[error("{0}")]
+    NotConfigured(&'static str),
+    /// What is asked beside the mesh gave nothing of use.
+    #[error("{0}")]
+    Upstream(&'static str),
+    /// Prometheus did not answer, or refused the expression.
+    #[error("{}", crate::chain::chain(.0))]
+    Prometheus(#[from] linkerd_mcp_prometheus::Error),
+    /// Kubernetes did not answer, or refused.
+    #[error("{0}")]
+    Kubernetes(#[from] super::kubernetes::Error),
     /// It took too long.
     #[error("this took longer than 30 s and was given up; narrow the question")]
     Timeout,
@@ -102,6 +132,14 @@ impl ToolError {
         match self {
             Self::Arguments(_) | Self::Cursor(_) => "invalid_arguments",
             Self::Timeout => "timeout",
+            Self::Kubernetes(error) => error.status(),
+            Self::NotConfigured(_) => "not_configured",
+            Self::Upstream(_) => "unavailable",
+            // Prometheus says so of an expression that it cannot evaluate.
+            Self::Prometheus(linkerd_mcp_prometheus::Error::Status { status: 400 | 422, .. }) => {
+                "invalid_arguments"
+            }
+            Self::Prometheus(_) => "unavailable",
             Self::Cancelled => "cancelled",
             Self::Refused(refusal) => match refusal.fault() {
                 Fault::Unavailable => "unavailable",
@@ -116,7 +154,7 @@ impl ToolError {
     pub(crate) fn result(&self) -> CallToolResult {
         let hint = match self {
             Self::Refused(refusal) => refusal.hint(),
-            Self::Arguments(_) | Self::Cursor(_) | Self::Timeout | Self::Cancelled => "",
+            _ => "",
         };
         // It may repeat names from the cluster, or what the model wrote.
         let mut text: String = data_lines(&self.to_string());
@@ -183,6 +221,15 @@ impl Call {
     }
 }
 
+/// What a cursor is good for: the arguments without those that only say how much.
+pub(crate) fn asked(call: &Call) -> String {
+    let mut arguments = call.arguments.clone().unwrap_or_default();
+    for name in ["cursor", "limit", "detail"] {
+        arguments.remove(name);
+    }
+    serde_json::Value::Object(arguments).to_string()
+}
+
 /// For [`Tool::run`]: boxes a future.
 pub(crate) fn boxed(
     run: impl Future<Output = Result<Answer, ToolError>> + Send + 'static,
@@ -208,6 +255,8 @@ impl Toolset {
         match self {
             Self::Mesh => "mesh",
             Self::Policy => "policy",
+            Self::Prometheus => "prometheus",
+            Self::Kubernetes => "kubernetes",
         }
     }
 }

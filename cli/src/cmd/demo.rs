@@ -12,6 +12,7 @@ use crate::{
 };
 use anyhow::Context as _;
 use clap::{Args, builder::RangedU64ValueParser};
+use linkerd_mcp_api::mcp;
 use linkerd_mcp_controller::{args::stopped, index, simulate};
 use linkerd_mcp_proto::v1::{GetMeshGraphRequest, View};
 use std::{net::SocketAddr, time::Duration};
@@ -53,7 +54,7 @@ pub(crate) struct DemoArgs {
 
 /// Serves until SIGTERM or Ctrl-C, and prints the graph as it moves.
 pub(crate) async fn run(globals: &Globals, args: DemoArgs) -> anyhow::Result<()> {
-    let bound = embedded::bind(args.listen, None, None).await?;
+    let bound = embedded::bind(args.listen, None, None, mcp::Options::default()).await?;
     let (sender, messages) = mpsc::channel(4096);
     let options = simulate::Options {
         services: args.services.map_or(0, |services| services as usize),

@@ -8,13 +8,17 @@ use crate::{
 };
 use anyhow::Context as _;
 use clap::Args;
-use linkerd_mcp_api::linkerd::{Controllers, DestinationController, Limits, PolicyController};
+use linkerd_mcp_api::{
+    args::McpArgs,
+    linkerd::{Controllers, DestinationController, Limits, PolicyController},
+};
 use linkerd_mcp_controller::{
     args::{PrometheusArgs, stopped},
     cluster, index,
     prometheus::{self, Either, Forwarded, Found, NoMetrics, Prometheus},
     watch,
 };
+use linkerd_mcp_prometheus::Connection;
 use std::net::SocketAddr;
 use tokio::sync::mpsc;
 
@@ -44,6 +48,9 @@ pub(crate) struct ServeArgs {
     /// Which Prometheus, and how to ask it.
     #[command(flatten)]
     pub(crate) prometheus: PrometheusArgs,
+
+    #[command(flatten)]
+    pub(crate) mcp: McpArgs,
 }
 
 /// Serves until SIGTERM or Ctrl-C.
@@ -68,10 +75,25 @@ pub(crate) async fn run(globals: &Globals, args: ServeArgs) -> anyhow::Result<()
         }
     };
     let controllers = args.controllers(&cluster.cluster_domain)?;
-    let mut bound = embedded::bind(args.listen, args.admin_listen, controllers).await?;
+    let located = locate(&client, &args.prometheus).await;
+    let connection = match &located {
+        Ok(located) => Some(Connection::new(args.prometheus.endpoint.endpoint(&located.url))?),
+        Err(_) => None,
+    };
+    let mcp = args.mcp.clone().options(connection, Some(client.clone()));
+    let mut bound = embedded::bind(args.listen, args.admin_listen, controllers, mcp).await?;
     let prometheus_metrics =
         prometheus::Metrics::register(bound.registry().sub_registry_with_prefix("mcp_prometheus"));
-    let (source, _forwarded) = source(&client, &args.prometheus, prometheus_metrics).await?;
+    let source = match &located {
+        Ok(located) => {
+            let options = args.prometheus.options(&located.url);
+            Either::Left(Prometheus::new(options, prometheus_metrics)?)
+        }
+        Err(reason) => {
+            tracing::warn!(%reason, "there will be no numbers");
+            Either::Right(NoMetrics { reason: reason.clone() })
+        }
+    };
     let watch_metrics = watch::Metrics::register(bound.registry().sub_registry_with_prefix("mcp_watch"));
     let options = index::Options { cluster, poll: args.prometheus.poll.0, ..index::Options::default() };
     let (sender, messages) = mpsc::channel(4096);
@@ -133,38 +155,38 @@ async fn reachable(client: &kube::Client) -> anyhow::Result<()> {
     }
 }
 
-/// The Prometheus that was named; else that of linkerd-viz, reached through the API server; else none.
-async fn source(
-    client: &kube::Client,
-    args: &PrometheusArgs,
-    metrics: prometheus::Metrics,
-) -> anyhow::Result<(Either<Prometheus, NoMetrics>, Option<Forwarded>)> {
-    let none = |reason: String| {
-        tracing::warn!(%reason, "there will be no numbers");
-        Ok((Either::Right(NoMetrics { reason }), None))
-    };
-    if let Some(url) = &args.prometheus_url {
-        return Ok((Either::Left(Prometheus::new(args.options(url), metrics)?), None));
+/// A Prometheus that can be asked.
+struct Located {
+    url: String,
+    /// Ends when dropped.
+    _forwarded: Option<Forwarded>,
+}
+
+/// The Prometheus that was named; else that of linkerd-viz, reached through the API server; else why there is none.
+async fn locate(client: &kube::Client, args: &PrometheusArgs) -> Result<Located, String> {
+    let at = |url: String| Ok(Located { url, _forwarded: None });
+    if let Some(url) = &args.endpoint.prometheus_url {
+        return at(url.clone());
     }
     match prometheus::find(client).await {
-        Ok(Found::External { url }) => Ok((Either::Left(Prometheus::new(args.options(url), metrics)?), None)),
+        Ok(Found::External { url }) => at(url),
         Ok(Found::InCluster { namespace }) => {
             match prometheus::forward(client.clone(), &namespace, "component=prometheus", 9090).await {
                 Ok(forwarded) => {
                     let url = format!("http://{}", forwarded.address);
                     tracing::info!(%namespace, "numbers come from the Prometheus of linkerd-viz");
-                    Ok((Either::Left(Prometheus::new(args.options(url), metrics)?), Some(forwarded)))
+                    Ok(Located { url, _forwarded: Some(forwarded) })
                 }
-                Err(error) => none(format!(
+                Err(error) => Err(format!(
                     "the Prometheus of linkerd-viz in namespace {namespace} cannot be reached ({:#}); give --prometheus-url",
                     anyhow::Error::new(error)
                 )),
             }
         }
         Ok(Found::Nowhere) => {
-            none("linkerd-viz is not installed here; install it or give --prometheus-url".to_owned())
+            Err("linkerd-viz is not installed here; install it or give --prometheus-url".to_owned())
         }
-        Err(error) => none(format!("linkerd-viz could not be looked for ({error}); give --prometheus-url")),
+        Err(error) => Err(format!("linkerd-viz could not be looked for ({error}); give --prometheus-url")),
     }
 }
 

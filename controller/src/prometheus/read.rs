@@ -1,6 +1,6 @@
 //! Makes traffic of answers, one after the other, so that an answer's text is held no longer than it is read.
 
-use super::{Error, body::Body};
+use super::{Body, Error, RequestError};
 use crate::{
     chain::chain,
     graph::{
@@ -51,8 +51,8 @@ impl Read {
     }
 
     /// Reads one answer; fails when it is an essential one and of no use.
-    pub(super) fn take(mut self, ask: Ask, body: Result<Body, Error>) -> Result<Self, Error> {
-        match body.and_then(|body| self.read(ask, &body)) {
+    pub(super) fn take(mut self, ask: Ask, body: Result<Body, RequestError>) -> Result<Self, Error> {
+        match body.map_err(Error::Request).and_then(|body| self.read(ask, &body)) {
             Ok(()) => Ok(self),
             Err(error) if essential(ask) => Err(error),
             Err(error) => {

@@ -45,6 +45,10 @@ async fn server(respond: impl Fn(&str) -> (String, Vec<u8>) + Send + Sync + 'sta
 const EMPTY: &[u8] = br#"{"status":"success","data":{"resultType":"vector","result":[]}}"#;
 const OK: &str = "200 OK\r\ncontent-type: application/json";
 
+fn within(endpoint: Endpoint) -> Options {
+    Options { endpoint, ..Options::new(String::new()) }
+}
+
 async fn poll(options: Options) -> Poll {
     let _installed = rustls::crypto::ring::default_provider().install_default();
     Prometheus::new(options, Metrics::default()).unwrap().poll(7_000).await
@@ -84,7 +88,7 @@ async fn a_login_page_a_refusal_and_a_closed_port_each_say_what_to_do() {
 #[tokio::test]
 async fn an_endless_body_is_cut_at_the_limit() {
     let url = server(|_| (OK.to_owned(), vec![b' '; 1 << 20])).await;
-    let limited = Options { max_bytes: 1000, ..Options::new(url) };
+    let limited = within(Endpoint { max_bytes: 1000, ..Endpoint::new(url) });
     assert!(reason(limited).await.contains("more than 1000 bytes"));
 }
 
@@ -109,11 +113,10 @@ async fn values_that_no_rate_can_have_are_no_numbers_and_numbers_stay_as_they_ar
 async fn answers_that_are_small_alone_and_large_together_are_cut_at_the_limit() {
     let _installed = rustls::crypto::ring::default_provider().install_default();
     let url = server(|_| (OK.to_owned(), vec![b' '; 600])).await;
-    let limited = Options { max_bytes: 1000, ..Options::new(&url) };
-    let (client, held) = (reqwest::Client::new(), body::Held::default());
-    let fetch = || body::fetch(client.get(&url), &limited, &held);
+    let connection = Connection::new(Endpoint { max_bytes: 1000, ..Endpoint::new(&url) }).unwrap();
+    let fetch = || connection.get("query");
     let first = fetch().await.unwrap();
-    assert!(matches!(fetch().await, Err(Error::TooLarge { limit: 1000, .. })));
+    assert!(matches!(fetch().await, Err(RequestError::TooLarge { limit: 1000, .. })));
     drop(first);
     assert_eq!(fetch().await.unwrap().text.len(), 600);
 }
@@ -136,7 +139,8 @@ async fn a_poll_ends_at_the_first_query_that_it_cannot_do_without() {
 async fn a_prometheus_that_never_answers_costs_one_timeout_per_query_and_no_more() {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let options = Options { timeout: Duration::from_millis(50), concurrency: 64, ..Options::new(url) };
+    let endpoint = Endpoint { timeout: Duration::from_millis(50), ..Endpoint::new(url) };
+    let options = Options { concurrency: 64, ..within(endpoint) };
     assert!(reason(options).await.contains("did not answer within"));
     drop(listener);
 }
@@ -169,11 +173,11 @@ async fn credentials_and_the_operators_matchers_are_sent() {
     .await;
     let token = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(token.path(), "sesame\n").unwrap();
-    let right = Options {
+    let right = within(Endpoint {
         token_file: Some(token.path().to_owned()),
         matchers: vec!["cluster=\"west\"".parse().unwrap()],
-        ..Options::new(&url)
-    };
+        ..Endpoint::new(&url)
+    });
     assert!(matches!(poll(right).await, Poll::Answered { .. }));
     assert!(reason(Options::new(url)).await.contains("refuses us with 401"));
 }
@@ -212,7 +216,8 @@ async fn a_user_and_the_password_in_the_file_are_sent_as_basic_authentication() 
     let password = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(password.path(), "sesame\n").unwrap();
     let file = Some(password.path().to_owned());
-    let right = Options { user: Some("mesh".to_owned()), password_file: file, ..Options::new(&url) };
+    let right =
+        within(Endpoint { user: Some("mesh".to_owned()), password_file: file, ..Endpoint::new(&url) });
     assert!(matches!(poll(right.clone()).await, Poll::Answered { .. }));
     std::fs::write(password.path(), "rotated").unwrap();
     assert!(reason(right).await.contains("refuses us with 401"), "the file is read at every poll");
@@ -224,7 +229,7 @@ async fn options_that_make_no_sense_are_refused_at_once() {
     let refused = |options: Options| Prometheus::new(options, Metrics::default()).unwrap_err().to_string();
     assert!(refused(Options::new("prometheus:9090")).contains("the URL"));
     assert!(
-        refused(Options { ca_file: Some("/nonexistent".into()), ..Options::new("http://x") })
+        refused(within(Endpoint { ca_file: Some("/nonexistent".into()), ..Endpoint::new("http://x") }))
             .contains("/nonexistent")
     );
 }

@@ -1,6 +1,6 @@
 //! The rate window: as asked for where Prometheus scrapes often enough, else wider.
 
-use super::{Prometheus, body};
+use super::Prometheus;
 use crate::graph::promql::answer;
 use serde::Deserialize;
 use std::time::Duration;
@@ -58,16 +58,15 @@ fn widened(wanted_s: u32, interval_s: Option<f64>) -> (u32, String) {
 /// The interval at which the proxies are scraped, in seconds: from Prometheus' configuration, else from how many
 /// samples a proxy has in five minutes (managed Prometheuses do not show their configuration).
 pub(super) async fn scrape_interval(prometheus: &Prometheus) -> Option<f64> {
-    let config = prometheus.client.get(prometheus.endpoint("status/config"));
-    if let Ok(body) = prometheus.fetch(config).await
+    if let Ok(body) = prometheus.get("status/config").await
         && let Some(interval) = configured(&body.text)
     {
         return Some(interval);
     }
-    let matchers: Vec<String> = prometheus.options.matchers.iter().map(ToString::to_string).collect();
+    let matchers: Vec<String> =
+        prometheus.options.endpoint.matchers.iter().map(ToString::to_string).collect();
     let query = format!("max(count_over_time(proxy_build_info{{{}}}[5m]))", matchers.join(","));
-    let request = prometheus.client.post(prometheus.endpoint("query")).form(&[("query", query)]);
-    let body: body::Body = prometheus.fetch(request).await.ok()?;
+    let body = prometheus.post("query", &[("query", Some(query.as_str()))]).await.ok()?;
     let samples = answer::parse(&body.text, 1).ok()?.rows.first()?.value;
     (samples >= 1.0).then(|| (300.0 / samples).round().max(1.0))
 }

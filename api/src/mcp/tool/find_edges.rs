@@ -129,20 +129,12 @@ enum Protocol1 {
 }
 
 async fn run(mut call: Call) -> Result<Answer, ToolError> {
-    let asked = format!("{:?}", call.arguments.as_ref().map(|it| without_paging(it.clone())));
+    let asked = super::asked(&call);
     let arguments: Arguments = call.arguments()?;
     let view = call.view()?;
     let found = find(&view, &arguments)?;
     let (rows, page) = arguments.paging.rows(&asked, &found, |edge| EdgeRow::of(&view, *edge))?;
     Ok(call.dated(&view, Found { edges: rows, page }))
-}
-
-/// What a cursor is good for: the arguments without those that only say how much.
-pub(super) fn without_paging(mut arguments: rmcp::model::JsonObject) -> rmcp::model::JsonObject {
-    for name in ["cursor", "limit", "detail"] {
-        arguments.remove(name);
-    }
-    arguments
 }
 
 fn find<'a>(view: &'a View, arguments: &Arguments) -> Result<Vec<EdgeRef<'a>>, Refusal> {

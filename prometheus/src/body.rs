@@ -1,6 +1,6 @@
 //! One request and its body, bounded in time and bytes.
 
-use super::{Error, Options};
+use crate::{Endpoint, Error};
 use futures::StreamExt as _;
 use serde::Deserialize;
 use std::sync::{
@@ -10,15 +10,16 @@ use std::sync::{
 
 /// A body that came in whole and in order.
 #[derive(Debug)]
-pub(super) struct Body {
-    pub(super) text: String,
+pub struct Body {
+    /// The text; what was no UTF-8 in it is replaced.
+    pub text: String,
     _share: Share,
 }
 
 /// How many bytes of bodies are held at this moment, of all queries together: four answers that are each just within
 /// the limit would be four times it.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Held(Arc<AtomicUsize>);
+pub(crate) struct Held(Arc<AtomicUsize>);
 
 /// One body's share of that, given back when dropped.
 #[derive(Debug)]
@@ -32,32 +33,32 @@ struct Refusal {
     error: String,
 }
 
-/// Sends `request`; the answer must be 200 with text that, with what is held already, is at most `options.max_bytes`.
-pub(super) async fn fetch(
+/// Sends `request`; the answer must be 200 with text that, with what is held already, is at most `endpoint.max_bytes`.
+pub(crate) async fn fetch(
     request: reqwest::RequestBuilder,
-    options: &Options,
+    endpoint: &Endpoint,
     held: &Held,
 ) -> Result<Body, Error> {
-    let url = || options.url.clone();
+    let url = || endpoint.url.clone();
     let failed = |source: reqwest::Error| match source.is_timeout() {
-        true => Error::Timeout { url: url(), seconds: options.timeout.as_secs() },
+        true => Error::Timeout { url: url(), seconds: endpoint.timeout.as_secs() },
         false => Error::Unreachable { url: url(), source: source.without_url() },
     };
     let response = request.send().await.map_err(failed)?;
     let status = response.status().as_u16();
     // A refusal is read only as far as its message could go.
-    let limit = if status == 200 { options.max_bytes } else { options.max_bytes.min(64 << 10) };
+    let limit = if status == 200 { endpoint.max_bytes } else { endpoint.max_bytes.min(64 << 10) };
     let mut bytes = Vec::new();
     let mut share = Share { held: held.clone(), bytes: 0 };
     let mut stream = response.bytes_stream();
     while let Some(chunk) = stream.next().await {
         let chunk = chunk.map_err(|source| match source.is_timeout() {
-            true => Error::Timeout { url: url(), seconds: options.timeout.as_secs() },
+            true => Error::Timeout { url: url(), seconds: endpoint.timeout.as_secs() },
             false => Error::Body { url: url(), source: source.without_url() },
         })?;
-        if share.grow(chunk.len()) > options.max_bytes || bytes.len() + chunk.len() > limit {
+        if share.grow(chunk.len()) > endpoint.max_bytes || bytes.len() + chunk.len() > limit {
             if status == 200 {
-                return Err(Error::TooLarge { url: url(), limit: options.max_bytes });
+                return Err(Error::TooLarge { url: url(), limit: endpoint.max_bytes });
             }
             break;
         }
