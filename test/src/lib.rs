@@ -23,6 +23,7 @@ pub mod fixtures;
 pub mod golden;
 pub mod http_proxy;
 pub mod linkerd;
+pub mod linkerd_cli;
 pub mod mesh;
 pub mod oracle;
 pub mod ours;
