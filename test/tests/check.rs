@@ -2,18 +2,23 @@
 
 #![expect(clippy::unwrap_used, reason = "a failing helper fails the test")]
 
-use k8s_openapi::api::{
-    core::v1::Namespace,
-    rbac::v1::{ClusterRole, ClusterRoleBinding},
+use k8s_openapi::{
+    api::{
+        apps::v1::Deployment,
+        core::v1::{ConfigMap, Namespace},
+        rbac::v1::{ClusterRole, ClusterRoleBinding, Role},
+    },
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
 use kube::{
     Api, Client,
     api::{DeleteParams, Patch, PatchParams},
 };
 use linkerd_mcp_test::{
-    mesh,
-    ours::{self, Controller, ControllerOptions},
-    prometheus::Options,
+    exporter::Exporter,
+    fixtures, mesh,
+    ours::{self, Controller, ControllerOptions, Serve},
+    prometheus::{Options, Prometheus, Target},
     rig::{self, Rig},
     wait,
 };
@@ -200,12 +205,44 @@ async fn an_installation_is_well_and_each_thing_that_breaks_is_named() {
     assert_eq!(said(&lines, "linkerd-mcp pods are running"), "linkerd-mcp/mcp-api-1 is not ready: mcp-api");
     assert!(said(&lines, "linkerd-mcp is installed in one Namespace").contains("linkerd-mcp, sandbox"));
 
-    Api::<ClusterRole>::all(client.clone()).delete(name, &DeleteParams::default()).await.unwrap();
+    let delete = DeleteParams::default();
+    Api::<ClusterRole>::all(client.clone()).delete(name, &delete).await.unwrap();
+    Api::<Role>::namespaced(client.clone(), "linkerd")
+        .delete("linkerd-mcp-api-trust", &delete)
+        .await
+        .unwrap();
+    Api::<Deployment>::namespaced(client.clone(), "linkerd-mcp").delete("mcp-redis", &delete).await.unwrap();
+    Api::<ConfigMap>::namespaced(client.clone(), "linkerd").delete("linkerd-config", &delete).await.unwrap();
+    let crds = Api::<CustomResourceDefinition>::all(client.clone());
+    for gone in ["grpcroutes.gateway.networking.k8s.io", "networkauthentications.policy.linkerd.io"] {
+        crds.delete(gone, &delete).await.unwrap();
+        let there =
+            wait::until("the CustomResourceDefinition is gone", Duration::from_secs(60), async || {
+                crds.get_opt(gone).await.unwrap().is_none().then_some(())
+            });
+        there.await.unwrap();
+    }
     let lines = check.run(&[&address, "--mcp-namespace=linkerd-mcp"]).await;
-    assert_eq!(
-        said(&lines, "linkerd-mcp ClusterRoles exist"),
-        "missing ClusterRoles: linkerd-linkerd-mcp-controller"
-    );
+    for (description, sentence) in [
+        ("linkerd-mcp ClusterRoles exist", "missing ClusterRoles: linkerd-linkerd-mcp-controller"),
+        ("linkerd-mcp Roles and RoleBindings exist", "missing or wrong: Role linkerd/linkerd-mcp-api-trust"),
+        ("linkerd-mcp Deployments exist", "missing Deployments: mcp-redis"),
+        (
+            "Linkerd control plane exists",
+            "there is no ConfigMap linkerd-config in Namespace linkerd: Linkerd is not installed there; \
+             --linkerd-namespace names another",
+        ),
+        (
+            "Linkerd policy CRDs exist",
+            "missing CustomResourceDefinitions: networkauthentications.policy.linkerd.io",
+        ),
+        (
+            "Gateway API version is supported",
+            "the CustomResourceDefinition grpcroutes.gateway.networking.k8s.io is missing: its routes are not known",
+        ),
+    ] {
+        assert_eq!(said(&lines, description), sentence);
+    }
     rig.redis.stop().await;
     let lines = check.until("linkerd-mcp API reaches Redis", &address).await;
     assert!(said(&lines, "linkerd-mcp API reaches Redis").starts_with("the API has lost its feed"));
@@ -213,4 +250,62 @@ async fn an_installation_is_well_and_each_thing_that_breaks_is_named() {
     let lines = check.run(&[&address]).await;
     assert!(said(&lines, "linkerd-mcp API answers").starts_with("nothing answers at "), "{lines:#?}");
     assert_eq!(lines.last().unwrap().0, "linkerd-mcp API answers");
+}
+
+/// Recorded proxies to scrape, for as long as the exporters live.
+fn proxies() -> (Vec<Exporter>, Vec<Target>) {
+    let serve = |pod: fixtures::Pod| {
+        let recording = pod.recording;
+        let exporter = Exporter::start(move |time| recording.after(time)).unwrap();
+        let target = Target { address: exporter.address(), labels: pod.labels };
+        (exporter, target)
+    };
+    fixtures::pods().unwrap().into_iter().map(serve).unzip()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prometheus_without_proxies_or_with_too_few_scrapes_is_named() {
+    let kubernetes = rig::kubernetes().await.unwrap();
+    let client = kubernetes.client().await.unwrap();
+    kubernetes.apply_recorded_mesh().await.unwrap();
+    let install = Path::new(env!("CARGO_MANIFEST_DIR")).join("../install/linkerd-mcp.yaml");
+    mesh::apply(&client, &std::fs::read_to_string(install).unwrap()).await.unwrap();
+    let check = Check::new(&kubernetes.apiserver.kubeconfig());
+    let (_exporters, targets) = proxies();
+    let answers = |lines: &[Line]| said(lines, "Prometheus answers").to_owned();
+
+    let often = Options { scrape_interval: Duration::from_secs(1), basic_auth: false };
+    let prometheus = Prometheus::start(often, &[]).await.unwrap();
+    let serve = Serve::start(&kubernetes.apiserver.kubeconfig(), &prometheus.url()).await.unwrap();
+    let address = format!("--api-addr={}", serve.address());
+    let lines = check.until("Prometheus answers", &address).await;
+    assert_eq!(
+        answers(&lines),
+        "Prometheus has no series of any linkerd-proxy: check that it scrapes the proxies' port linkerd-admin"
+    );
+    // Scraped, the same Prometheus is well, and often enough.
+    prometheus.set_targets(&targets).unwrap();
+    let well = wait::until("Prometheus is well", Duration::from_secs(60), async || {
+        let lines = check.run(&[&address]).await;
+        answers(&lines).is_empty().then_some(lines)
+    });
+    let lines = well.await.unwrap();
+    assert_eq!(said(&lines, "Prometheus scrapes often enough"), "");
+    serve.stop().await;
+
+    let seldom = Options { scrape_interval: Duration::from_secs(60), basic_auth: false };
+    let prometheus = Prometheus::start(seldom, &targets).await.unwrap();
+    let serve = Serve::start(&kubernetes.apiserver.kubeconfig(), &prometheus.url()).await.unwrap();
+    let address = format!("--api-addr={}", serve.address());
+    let told = wait::until("the window is known", Duration::from_secs(60), async || {
+        let lines = check.run(&[&address]).await;
+        let line = lines.into_iter().find(|line| line.0 == "Prometheus scrapes often enough")?;
+        (line.1 == "warning").then_some(line.2)
+    });
+    let told = told.await.unwrap();
+    assert_eq!(
+        told,
+        "rates are over 240s instead: Prometheus scrapes every 60 s, so 10 s would hold too few samples"
+    );
+    serve.stop().await;
 }

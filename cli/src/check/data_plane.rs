@@ -30,6 +30,10 @@ fn healthy(seen: &Seen) -> Verdict {
 
 fn up_to_date(seen: &Seen) -> Verdict {
     let (Ok(all), Some(version)) = (&seen.data_plane, seen.linkerd_version()) else { return Verdict::Skip };
+    if all.is_empty() {
+        // Said by the check that they are healthy.
+        return Verdict::Skip;
+    }
     let outdated: Vec<String> = all.iter().filter_map(|pod| pods::outdated(pod, version)).collect();
     unless(&outdated, |pods| format!("Linkerd is {version}, and these proxies are not: {pods}")).mild()
 }

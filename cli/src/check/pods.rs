@@ -103,7 +103,7 @@ fn about(
     complaint: impl Fn(&PodSeen) -> Option<String>,
     say: impl FnOnce(String) -> String,
 ) -> Verdict {
-    // What could not be looked at is said once, by the check that they run.
-    let Ok(pods) = &seen.pods else { return Verdict::Skip };
+    // What could not be looked at, and that there are none, is said once: by the check that they run.
+    let Some(pods) = seen.pods.as_ref().ok().filter(|pods| !pods.is_empty()) else { return Verdict::Skip };
     unless(&pods.iter().filter_map(complaint).collect::<Vec<_>>(), say)
 }
