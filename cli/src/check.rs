@@ -7,6 +7,7 @@ mod data_plane;
 pub(crate) mod look;
 mod mesh;
 mod namespace;
+mod needs;
 mod pods;
 mod pre;
 mod rbac;

@@ -131,7 +131,8 @@ async fn who_may_do_nothing_is_told_so_and_cannot_install() {
     let check = Check::new(&kubernetes.apiserver.kubeconfig_of(&nobody));
     let lines = check.run(&["--pre"]).await;
     assert!(said(&lines, "can create what an installation needs").starts_with(
-        "you may not create namespaces, create serviceaccounts in linkerd-mcp, create services in linkerd-mcp, "
+        "you may not create namespaces, create networkpolicies.networking.k8s.io in linkerd-mcp, create \
+         poddisruptionbudgets.policy in linkerd-mcp, "
     ));
     let lines = check.run(&[]).await;
     for (description, result) in bad(&lines) {

@@ -8,7 +8,10 @@ use kube::{
     api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams},
     discovery::{self, Scope},
 };
-use linkerd_mcp_test::{ours, rig::shared_kubernetes};
+use linkerd_mcp_test::{
+    ours,
+    rig::{Kubernetes, shared_kubernetes},
+};
 use serde_json::{Value, json};
 use std::{
     collections::BTreeSet,
@@ -96,6 +99,25 @@ async fn namespace(client: &Client, name: &str, labels: Value) {
     Api::all(client.clone()).create(&PostParams::default(), &namespace).await.unwrap();
 }
 
+/// Somebody who may look at what `install` looks at, and do nothing.
+async fn reader(kubernetes: &Kubernetes, client: &Client) -> Cli {
+    let role = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "reader"},
+        "rules": [
+            {"apiGroups": [""], "resources": ["configmaps", "namespaces"], "verbs": ["get", "list"]},
+            {"apiGroups": ["apiextensions.k8s.io"], "resources": ["*"], "verbs": ["list"]},
+        ],
+    });
+    let binding = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "reader"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "reader"},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "reader"}],
+    });
+    apply(client, &[role, binding]).await;
+    let reader = kubernetes.apiserver.user("reader", None).unwrap();
+    Cli::of(&kubernetes.apiserver.kubeconfig_of(&reader))
+}
+
 #[tokio::test]
 async fn what_install_prints_is_applied_pruned_and_uninstalled() {
     let kubernetes = shared_kubernetes().await.unwrap();
@@ -126,6 +148,34 @@ async fn what_install_prints_is_applied_pruned_and_uninstalled() {
     let without = cli.objects(&["install", "--set", "viz.enabled=false,clusterDomain=west.local"]).await;
     assert!(!names(&without).contains(of_viz));
     assert!(json!(without).to_string().contains("svc.west.local:6379"));
+
+    // What is only worth a look is said beside the manifests.
+    let said = cli.run(&["install"]).await;
+    assert_eq!(
+        String::from_utf8(said.stderr).unwrap().lines().collect::<Vec<_>>()[..2],
+        ["\u{203c} Linkerd version is supported", "    the ConfigMap linkerd-config has no linkerdVersion"]
+    );
+
+    // What cannot be applied is refused, unless nobody asks.
+    let monitors = ["install", "--set", "metrics.podMonitor.enabled=true,viz.namespace=nowhere"];
+    let said = cli.refusal(&monitors).await;
+    for sentence in [
+        "\u{d7} the cluster has what an installation needs\n    there is no CustomResourceDefinition \
+         podmonitors.monitoring.coreos.com, Namespace nowhere\n    see ",
+        "error: linkerd-mcp cannot be installed here as it is; --skip-checks prints the manifests all the same",
+    ] {
+        assert!(said.contains(sentence), "{said}");
+    }
+    let skipped = cli.objects(&[&monitors[..], &["--skip-checks"]].concat()).await;
+    assert!(names(&skipped).contains("PodMonitor linkerd-mcp/linkerd-mcp"), "{:?}", names(&skipped));
+    let said = reader(kubernetes, &client).await.refusal(&["install"]).await;
+    assert!(
+        said.contains(
+            "\u{d7} can create what an installation needs\n    you may not create namespaces, create \
+             networkpolicies.networking.k8s.io in linkerd-mcp, "
+        ),
+        "{said}"
+    );
 
     // Applied a second time, nothing changes.
     let first = apply(&client, &installed).await;

@@ -1,12 +1,13 @@
 //! Looks: asks the cluster and the API, and decides nothing.
 
 use super::{
-    ready, rights,
+    needs, ready, rights,
     seen::{ApiSeen, Binding, DeploymentSeen, Enforced, Gap, Looked, PodSeen, Seen},
 };
 use crate::{
     args::Globals,
     client::{self, Error, kubeconfig},
+    install::{self, Values, manifest::Document, set_unless_set},
 };
 use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::{
@@ -57,6 +58,8 @@ pub(crate) struct Scope<'a> {
     pub(crate) proxy: bool,
     /// Those in this namespace only.
     pub(crate) namespace: Option<&'a str>,
+    /// Before an installation: what is to be installed, unless it is what the chart makes of its own values.
+    pub(crate) documents: Option<&'a [Document]>,
 }
 
 /// A cluster that answers.
@@ -86,7 +89,19 @@ pub(crate) async fn look(scope: Scope<'_>) -> Seen {
         tokio::join!(eyes.linkerd_version(&scope.globals.linkerd_namespace), eyes.crds());
     if scope.pre {
         seen.viz = eyes.namespaces(VIZ).await;
-        seen.missing_to_install = eyes.missing_to_install(named.unwrap_or(USUAL_NAMESPACE)).await;
+        let usual = match scope.documents {
+            Some(_) => Ok(Vec::new()),
+            None => usual_documents(named.unwrap_or(USUAL_NAMESPACE), &seen),
+        };
+        match (scope.documents, usual) {
+            (None, Err(gap)) => seen.missing_to_install = Err(gap),
+            (documents, usual) => {
+                let usual = usual.unwrap_or_default();
+                let documents = documents.unwrap_or(&usual);
+                seen.missing_to_install = eyes.missing_to_install(documents).await;
+                seen.lacking = eyes.lacking(documents, &seen).await;
+            }
+        }
         return seen;
     }
     seen.namespace = match (named, &seen.namespaces) {
@@ -198,8 +213,8 @@ impl Eyes {
         Ok(list.items.iter().map(row).collect())
     }
 
-    async fn missing_to_install(&self, namespace: &str) -> Looked<Vec<String>> {
-        self.missing(rights::to_install(namespace), |right| async move {
+    async fn missing_to_install(&self, documents: &[Document]) -> Looked<Vec<String>> {
+        self.missing(rights::to_create(documents), |right| async move {
             let review = SelfSubjectAccessReview {
                 spec: SelfSubjectAccessReviewSpec {
                     resource_attributes: Some(right),
@@ -213,6 +228,24 @@ impl Eyes {
             Ok(answer.status.is_some_and(|status| status.allowed))
         })
         .await
+    }
+
+    /// Kinds and namespaces of the documents that are not in the cluster. Those of Linkerd have checks of their own.
+    async fn lacking(&self, documents: &[Document], seen: &Seen) -> Looked<Vec<String>> {
+        let needs = needs::of(documents, &seen.linkerd_namespace);
+        let mut lacking = Vec::new();
+        if !needs.crds.is_empty() {
+            let crds = seen.crds.as_ref().map_err(Clone::clone)?;
+            let missing = needs.crds.iter().filter(|name| !crds.contains_key(*name));
+            lacking.extend(missing.map(|name| format!("CustomResourceDefinition {name}")));
+        }
+        let namespaces = Api::<Namespace>::all(self.client.clone());
+        for name in &needs.namespaces {
+            if self.step("get namespaces", namespaces.get_opt(name)).await?.is_none() {
+                lacking.push(format!("Namespace {name}"));
+            }
+        }
+        Ok(lacking)
     }
 
     async fn may(&self, account: &str, groups: &[String], right: ResourceAttributes) -> Looked<bool> {
@@ -303,6 +336,17 @@ async fn ask(globals: &Globals, namespace: &str, only: Option<&str>) -> Looked<A
     };
     let enforced = lint(ours, true).await.map(enforced).map_err(|error| words(&error));
     Ok(ApiSeen { version, freshness: freshness.unwrap_or_default(), enforced })
+}
+
+/// What the chart makes of its own values, and of viz where it is.
+fn usual_documents(namespace: &str, seen: &Seen) -> Looked<Vec<Document>> {
+    let mut set = Values::new();
+    set_unless_set(&mut set, &["linkerdNamespace"], seen.linkerd_namespace.clone().into());
+    if let Some(viz) = seen.viz.as_ref().ok().and_then(|viz| viz.iter().min()) {
+        set_unless_set(&mut set, &["viz", "enabled"], true.into());
+        set_unless_set(&mut set, &["viz", "namespace"], viz.clone().into());
+    }
+    install::render(set, namespace).map_err(|error| Gap::Failed(error.to_string()))
 }
 
 fn enforced(answer: LintPoliciesResponse) -> Enforced {

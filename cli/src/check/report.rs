@@ -66,6 +66,15 @@ impl Report {
         error.error.as_deref()
     }
 
+    /// What is not well, line by line, without the checks' categories and without a result.
+    pub(crate) fn complaints(&self) -> String {
+        let mut out = String::new();
+        for outcome in self.outcomes().filter(|outcome| outcome.severity != Severity::Success) {
+            outcome.write(&mut out);
+        }
+        out
+    }
+
     /// For people. `short` leaves out all that is well.
     pub(crate) fn table(&self, short: bool) -> String {
         let mut out = String::new();
@@ -77,13 +86,7 @@ impl Report {
             }
             let _ = writeln!(out, "{}\n{}", category.name, "-".repeat(category.name.len()));
             for outcome in outcomes {
-                let _ = writeln!(out, "{} {}", outcome.severity.mark(), outcome.description);
-                if let Some(error) = &outcome.error {
-                    let _ = writeln!(out, "    {}", clean_line(error));
-                }
-                if let Some(hint) = &outcome.hint {
-                    let _ = writeln!(out, "    see {hint} for hints");
-                }
+                outcome.write(&mut out);
             }
             out.push('\n');
         }
@@ -111,6 +114,21 @@ impl Serialize for Report {
         object.serialize_field("success", &self.success())?;
         object.serialize_field("categories", &self.categories)?;
         object.end()
+    }
+}
+
+// === impl Outcome ===
+
+impl Outcome {
+    /// As Linkerd prints it.
+    fn write(&self, out: &mut String) {
+        let _ = writeln!(out, "{} {}", self.severity.mark(), self.description);
+        if let Some(error) = &self.error {
+            let _ = writeln!(out, "    {}", clean_line(error));
+        }
+        if let Some(hint) = &self.hint {
+            let _ = writeln!(out, "    see {hint} for hints");
+        }
     }
 }
 

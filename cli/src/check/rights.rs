@@ -1,25 +1,14 @@
 //! Rights as Kubernetes names them: what the controller must have, and what an installation takes.
 
-use crate::check::seen::Seen;
+use crate::{
+    check::seen::Seen,
+    install::{
+        live,
+        manifest::{Document, Reference},
+    },
+};
 use k8s_openapi::api::authorization::v1::ResourceAttributes;
 use linkerd_mcp_graph::kind::{KINDS, Kind};
-
-/// What an installation creates.
-const INSTALLED: [(&str, &str); 13] = [
-    ("", "namespaces"),
-    ("", "serviceaccounts"),
-    ("", "services"),
-    ("", "configmaps"),
-    ("apps", "deployments"),
-    ("networking.k8s.io", "networkpolicies"),
-    ("policy", "poddisruptionbudgets"),
-    ("rbac.authorization.k8s.io", "clusterroles"),
-    ("rbac.authorization.k8s.io", "clusterrolebindings"),
-    ("rbac.authorization.k8s.io", "roles"),
-    ("rbac.authorization.k8s.io", "rolebindings"),
-    ("policy.linkerd.io", "servers"),
-    ("policy.linkerd.io", "authorizationpolicies"),
-];
 
 /// What the controller needs: to list and watch every kind that the graph is made of, and to read Linkerd's settings.
 pub(super) fn of_controller(seen: &Seen) -> Vec<ResourceAttributes> {
@@ -33,13 +22,19 @@ pub(super) fn of_controller(seen: &Seen) -> Vec<ResourceAttributes> {
     rights
 }
 
-/// What an installation takes.
-pub(super) fn to_install(namespace: &str) -> Vec<ResourceAttributes> {
-    let right = |&(group, resource): &(&str, &str)| {
-        let cluster_wide = resource == "namespaces" || resource.starts_with("cluster");
-        right("create", group, resource, (!cluster_wide).then_some(namespace))
-    };
-    INSTALLED.iter().map(right).collect()
+/// What it takes to create these objects, each right once.
+pub(super) fn to_create(documents: &[Document]) -> Vec<ResourceAttributes> {
+    let mut rights = Vec::new();
+    for document in documents {
+        let Reference { group, kind, namespace, .. } = document.reference();
+        let Some(plural) = live::plural(&group, &kind) else { continue };
+        let place = Some(namespace.as_str()).filter(|namespace| !namespace.is_empty());
+        let right = right("create", &group, plural, place);
+        if !rights.contains(&right) {
+            rights.push(right);
+        }
+    }
+    rights
 }
 
 fn right(verb: &str, group: &str, resource: &str, namespace: Option<&str>) -> ResourceAttributes {
@@ -68,6 +63,7 @@ pub(super) fn words(right: &ResourceAttributes) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::install::{self, Values};
     use std::path::Path;
 
     #[test]
@@ -78,6 +74,21 @@ mod tests {
         for right in of_controller(&Seen::nothing("linkerd")) {
             let resource = right.resource.clone().unwrap();
             assert!(template.contains(&resource), "{}", words(&right));
+        }
+    }
+
+    #[test]
+    fn an_installation_takes_the_rights_to_create_what_it_prints_wherever_that_is() {
+        let documents = install::render(Values::new(), "mesh").unwrap();
+        let rights: Vec<String> = to_create(&documents).iter().map(words).collect();
+        assert_eq!(rights[0], "create namespaces");
+        for expected in [
+            "create deployments.apps in mesh",
+            "create clusterroles.rbac.authorization.k8s.io",
+            "create rolebindings.rbac.authorization.k8s.io in linkerd",
+            "create servers.policy.linkerd.io in mesh",
+        ] {
+            assert_eq!(rights.iter().filter(|right| *right == expected).count(), 1, "{expected}: {rights:?}");
         }
     }
 

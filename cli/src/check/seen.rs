@@ -62,6 +62,8 @@ pub(crate) struct Seen {
     pub(crate) data_plane: Looked<Vec<PodSeen>>,
     /// What whoever runs the command needs for an installation and may not create.
     pub(crate) missing_to_install: Looked<Vec<String>>,
+    /// What the manifests need of a cluster and this one has not, as in `Namespace linkerd-viz`.
+    pub(crate) lacking: Looked<Vec<String>>,
     /// Namespaces of linkerd-viz.
     pub(crate) viz: Looked<Vec<String>>,
 }
@@ -148,6 +150,7 @@ impl Seen {
             data_plane_namespace: Err(Gap::NotLooked),
             data_plane: Err(Gap::NotLooked),
             missing_to_install: Err(Gap::NotLooked),
+            lacking: Err(Gap::NotLooked),
             viz: Err(Gap::NotLooked),
         }
     }

@@ -109,6 +109,7 @@ fn ready() -> Seen {
         namespaces: Ok(Vec::new()),
         namespace: None,
         missing_to_install: Ok(Vec::new()),
+        lacking: Ok(Vec::new()),
         viz: Ok(vec!["linkerd-viz".to_owned()]),
         ..healthy()
     }
@@ -239,6 +240,7 @@ fn what_nobody_could_look_at_is_never_called_well() {
         data_plane_namespace: Err(forbidden("get namespaces")),
         data_plane: Err(forbidden("list pods")),
         missing_to_install: Err(forbidden("create selfsubjectaccessreviews")),
+        lacking: Err(forbidden("get namespaces")),
         viz: Err(forbidden("list namespaces")),
         ..Seen::nothing("linkerd")
     };

@@ -81,7 +81,13 @@ pub(crate) async fn run(globals: &Globals, args: CheckArgs) -> anyhow::Result<Ex
 }
 
 async fn report(globals: &Globals, args: &CheckArgs) -> Report {
-    let scope = Scope { globals, pre: args.pre, proxy: args.proxy, namespace: args.namespace.as_deref() };
+    let scope = Scope {
+        globals,
+        pre: args.pre,
+        proxy: args.proxy,
+        namespace: args.namespace.as_deref(),
+        documents: None,
+    };
     let categories = args.categories();
     let deadline = Instant::now() + args.wait.0;
     let spinner = Spinner::start("Looking at the cluster");

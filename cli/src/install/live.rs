@@ -194,8 +194,7 @@ fn cluster_domain(config: &ConfigMap) -> Option<String> {
     Some(values.get("clusterDomain")?.as_str()?.to_owned())
 }
 
-/// True when the table has the kind.
-#[cfg(test)]
-pub(super) fn knows(group: &str, kind: &str) -> bool {
-    KINDS.iter().any(|row| (row.0, row.2) == (group, kind))
+/// The plural of a kind that may carry our label, as URLs have it. None for any other kind.
+pub(crate) fn plural(group: &str, kind: &str) -> Option<&'static str> {
+    KINDS.iter().find(|row| (row.0, row.2) == (group, kind)).map(|row| row.3)
 }

@@ -18,6 +18,17 @@ pub(super) const BREAKS: &[Break] = &[
         "you may not create namespaces",
     ),
     (
+        "pre-mcp-cluster-fits",
+        "monitors are wanted, and the Prometheus operator is not there; nor is viz' Namespace",
+        |it| {
+            let lacking =
+                ["CustomResourceDefinition podmonitors.monitoring.coreos.com", "Namespace linkerd-viz"];
+            it.lacking = Ok(lacking.map(str::to_owned).to_vec());
+        },
+        E,
+        "there is no CustomResourceDefinition podmonitors.monitoring.coreos.com, Namespace linkerd-viz",
+    ),
+    (
         "pre-mcp-prometheus",
         "there is no linkerd-viz",
         |it| it.viz = Ok(Vec::new()),
