@@ -153,4 +153,6 @@ fn is_label(name: &str) -> bool {
 }
 
 #[cfg(test)]
+mod page;
+#[cfg(test)]
 mod tests;
