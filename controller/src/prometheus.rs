@@ -241,13 +241,18 @@ impl Prometheus {
         }
         let Read { traffic, series, problems, .. } = read.end()?;
         self.metrics.series.set(i64::try_from(series).unwrap_or(i64::MAX));
-        let reason = match (problems.is_empty(), traffic.is_empty()) {
-            (false, _) => problems.join("; "),
-            (true, true) => {
+        let reason = match (problems.is_empty(), traffic.is_empty(), series) {
+            (false, ..) => problems.join("; "),
+            (true, true, 0) => {
                 "Prometheus has no series of any linkerd-proxy: check that it scrapes the proxies' port linkerd-admin"
                     .to_owned()
             }
-            (true, false) => String::new(),
+            (true, true, _) => {
+                "Prometheus has series of linkerd-proxy, but they lack the labels namespace and pod: add them where it \
+                 is told what to scrape"
+                    .to_owned()
+            }
+            (true, false, _) => String::new(),
         };
         let status = MetricsStatus {
             stale: !reason.is_empty(),

@@ -284,6 +284,17 @@ async fn a_prometheus_without_proxies_or_with_too_few_scrapes_is_named() {
         answers(&lines),
         "Prometheus has no series of any linkerd-proxy: check that it scrapes the proxies' port linkerd-admin"
     );
+    // Scraped, but nobody says whose series they are.
+    let nameless = targets.iter().cloned().map(|mut target| {
+        target.labels.retain(|name, _| name != "namespace" && name != "pod");
+        target
+    });
+    prometheus.set_targets(&nameless.collect::<Vec<_>>()).unwrap();
+    let lacking = wait::until("the labels are missed", Duration::from_secs(60), async || {
+        let lines = check.run(&[&address]).await;
+        answers(&lines).starts_with("Prometheus has series of linkerd-proxy, but they lack ").then_some(())
+    });
+    lacking.await.unwrap();
     // Scraped, the same Prometheus is well, and often enough.
     prometheus.set_targets(&targets).unwrap();
     let well = wait::until("Prometheus is well", Duration::from_secs(60), async || {

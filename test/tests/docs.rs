@@ -99,6 +99,37 @@ fn every_page_of_docs_is_reached_from_the_readme() {
     }
 }
 
+/// Rust sources under a folder.
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|it| it == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn the_address_of_the_documentation_is_written_in_one_place() {
+    let mut found = Vec::new();
+    for folder in ["graph", "controller", "api", "feed", "cli", "proto"] {
+        sources(&root().join(folder).join("src"), &mut found);
+    }
+    let address = Regex::new(r"https://[^\s\x22]+/docs/([a-z-]+\.md)").unwrap();
+    let written: Vec<String> = found
+        .iter()
+        .flat_map(|path| {
+            let text = fs::read_to_string(path).unwrap();
+            address.captures_iter(&text).map(|found| found[1].to_owned()).collect::<Vec<_>>()
+        })
+        .collect();
+    // That its anchors are there is tested beside the checks.
+    assert_eq!(written, ["checks.md"]);
+    assert!(root().join("docs/checks.md").is_file());
+}
+
 #[test]
 fn the_page_about_prometheus_has_every_family_and_workload_label_that_is_asked_for() {
     let page = fs::read_to_string(root().join("docs/prometheus.md")).unwrap();

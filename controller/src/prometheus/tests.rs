@@ -71,6 +71,15 @@ async fn a_prometheus_without_proxies_is_answered_and_said_to_have_none() {
 }
 
 #[tokio::test]
+async fn series_of_proxies_without_the_labels_of_their_pods_are_not_called_none() {
+    let row = br#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{"branch":""},"value":[1,"1"]}]}}"#;
+    let url = server(|_| (OK.to_owned(), row.to_vec())).await;
+    let Poll::Answered { traffic, status } = poll(Options::new(url)).await else { panic!("failed") };
+    assert!(traffic.is_empty() && status.stale);
+    assert!(status.reason.contains("lack the labels namespace and pod"), "{}", status.reason);
+}
+
+#[tokio::test]
 async fn a_login_page_a_refusal_and_a_closed_port_each_say_what_to_do() {
     let html =
         server(|_| ("200 OK\r\ncontent-type: text/html".to_owned(), b"<html>Sign in</html>".to_vec())).await;
