@@ -9,7 +9,7 @@ use kube::{
     Api, Client, ResourceExt as _,
     api::{Patch, PatchParams},
 };
-use linkerd_mcp_graph::kind::KINDS;
+use linkerd_mcp_graph::kind::{KINDS, Kind};
 use linkerd_mcp_test::{
     apiserver::ApiServer,
     fixtures, golden, manifests, mesh,
@@ -225,23 +225,53 @@ async fn graph(api: &Process) -> Option<Value> {
     content(&serde_json::from_str(&reqwest::get(url).await.ok()?.text().await.ok()?).ok()?)
 }
 
-/// What a user has asked of the API server: verb, resource, place, and the codes of the answers.
-fn asked(apiserver: &ApiServer, user: &str) -> BTreeSet<(String, String, String, u64)> {
+/// Verb, resource, and `namespace/name`, either of which may be empty.
+type Asked = (String, String, String);
+
+/// What the API server has logged of a user's requests for objects.
+fn events(apiserver: &ApiServer, user: &str) -> Vec<Value> {
     let log = std::fs::read_to_string(apiserver.audit_log()).unwrap();
     let events = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     events
         .filter(|event| event["user"]["username"] == user && event["objectRef"]["resource"].is_string())
-        .map(|event| {
-            let object = &event["objectRef"];
-            let resource = match text(&object["apiGroup"]).as_str() {
-                "" => text(&object["resource"]),
-                group => format!("{}.{group}", text(&object["resource"])),
-            };
-            let place = [text(&object["namespace"]), text(&object["name"])].join("/");
-            (text(&event["verb"]), resource, place, event["responseStatus"]["code"].as_u64().unwrap())
-        })
         .collect()
+}
+
+fn refused(apiserver: &ApiServer, user: &str) -> bool {
+    events(apiserver, user).iter().any(|event| event["responseStatus"]["code"] == 403)
+}
+
+fn asked(apiserver: &ApiServer, user: &str) -> BTreeSet<Asked> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let asked = |event: Value| {
+        let object = &event["objectRef"];
+        let resource = match text(&object["apiGroup"]).as_str() {
+            "" => text(&object["resource"]),
+            group => format!("{}.{group}", text(&object["resource"])),
+        };
+        let place = [text(&object["namespace"]), text(&object["name"])].join("/");
+        (text(&event["verb"]), resource, place)
+    };
+    events(apiserver, user).into_iter().map(asked).collect()
+}
+
+fn owned<'a>(asked: impl Iterator<Item = (&'a str, String, &'a str)>) -> BTreeSet<Asked> {
+    asked.map(|(verb, resource, place)| (verb.to_owned(), resource, place.to_owned())).collect()
+}
+
+/// What a user has asked, once this is among it: the log comes after the answers.
+async fn asked_at_least<'a>(
+    apiserver: &ApiServer,
+    user: &str,
+    expected: impl Iterator<Item = (&'a str, String, &'a str)>,
+) -> BTreeSet<Asked> {
+    let expected = owned(expected);
+    let complete = wait::until("it asked for all", LIMIT, async || {
+        expected.is_subset(&asked(apiserver, user)).then_some(())
+    });
+    // If not, the caller shows the difference.
+    let _ = complete.await;
+    asked(apiserver, user)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -289,26 +319,40 @@ async fn with_the_tokens_of_their_accounts_the_controller_and_the_api_do_all_the
 
         // It asked for what the chart grants, and was refused nothing.
         let user = rights::account(namespace, "mcp-controller");
-        let expected: BTreeSet<_> = KINDS
+        let expected = KINDS
             .iter()
             .flat_map(|row| ["list", "watch"].map(|verb| (verb, row.kind.resource(), "/")))
-            .chain([("get", "configmaps".to_owned(), "linkerd/linkerd-config")])
-            .collect();
-        let asked_for = asked(apiserver, &user);
-        let of_lease = |it: &&(String, String, String, u64)| it.1 == "leases.coordination.k8s.io";
-        let leases: BTreeSet<&str> = asked_for.iter().filter(of_lease).map(|it| it.0.as_str()).collect();
-        let rest: BTreeSet<_> = asked_for
-            .iter()
-            .filter(|it| !of_lease(it))
-            .map(|(verb, resource, place, _)| (verb.as_str(), resource.clone(), place.as_str()))
-            .collect();
-        assert_eq!(rest, expected);
-        let of_a_leader = ["create", "get", "update"].into();
+            .chain([("get", "configmaps".to_owned(), "linkerd/linkerd-config")]);
+        let mut asked_for = asked_at_least(apiserver, &user, expected.clone()).await;
+        let leases = asked_for.extract_if(.., |it| it.1 == "leases.coordination.k8s.io");
+        let leases: BTreeSet<String> = leases.map(|it| it.0).collect();
+        assert_eq!(asked_for, owned(expected));
+        let of_a_leader = ["create", "get", "update"].map(str::to_owned).into();
         assert_eq!(leases, if namespace == "mcp-lease-led" { of_a_leader } else { BTreeSet::new() });
-        assert!(asked_for.iter().all(|it| it.3 != 403), "{asked_for:#?}");
+        assert!(!refused(apiserver, &user), "{asked_for:#?}");
         // This version of the API asks Kubernetes nothing.
         assert_eq!(asked(apiserver, &rights::account(namespace, "mcp-api")), BTreeSet::new());
     }
+
+    // One namespace: the same kinds, there only, and again nothing is refused.
+    let redis = Redis::start(None).await.unwrap();
+    let told_narrow = told(&redis);
+    let set: Vec<&str> = told_narrow.iter().map(String::as_str).chain(["namespaceOnly=emojivoto"]).collect();
+    let objects = install(&client, "mcp-narrow", &set).await;
+    let _narrow = run(apiserver, &objects, "mcp-controller").await;
+    let api = run(apiserver, &objects, "mcp-api").await;
+    let seen = wait::until("the graph of one namespace is complete", LIMIT, async || graph(&api).await);
+    let workloads = seen.await.unwrap()["workloads"].as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert!(workloads.contains(&"emojivoto/deployment/web".to_owned()), "{workloads:?}");
+    let user = rights::account("mcp-narrow", "mcp-controller");
+    let expected = KINDS
+        .iter()
+        .filter(|row| row.kind != Kind::Namespace)
+        .flat_map(|row| ["list", "watch"].map(|verb| (verb, row.kind.resource(), "emojivoto/")))
+        .chain([("get", "namespaces".to_owned(), "emojivoto/emojivoto")])
+        .chain([("get", "configmaps".to_owned(), "linkerd/linkerd-config")]);
+    assert_eq!(asked_at_least(apiserver, &user, expected.clone()).await, owned(expected));
+    assert!(!refused(apiserver, &user));
 
     // The control: without its ClusterRole, a controller does not get there, and the audit log shows why.
     let redis = Redis::start(None).await.unwrap();
@@ -333,7 +377,7 @@ async fn with_the_tokens_of_their_accounts_the_controller_and_the_api_do_all_the
     });
     forbidden.await.unwrap();
     let user = rights::account("mcp-without", "mcp-controller");
-    assert!(asked(apiserver, &user).iter().any(|it| it.3 == 403));
+    assert!(refused(apiserver, &user));
 }
 
 // === real requests ===
