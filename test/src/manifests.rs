@@ -1,6 +1,7 @@
 //! What `linkerd-mcp install` prints, as objects, for each set of values in `test/helm/values`.
 
 use crate::{fixtures::yaml_files, ours};
+use serde::Deserialize as _;
 use serde_json::Value;
 use std::{
     io,
@@ -61,4 +62,17 @@ pub fn helm() -> PathBuf {
 pub fn yaml<'a>(objects: impl IntoIterator<Item = &'a Value>) -> String {
     // JSON is YAML.
     objects.into_iter().map(|object| format!("---\n{object}\n")).collect()
+}
+
+/// What Helm renders beside that, and `install` does not: the Job that labels the namespace, and its rights. As recorded
+/// by `test/helm/run --write`.
+///
+/// # Errors
+///
+/// When the recording cannot be read.
+pub fn namespace_metadata() -> io::Result<Vec<Value>> {
+    let text = std::fs::read_to_string(helm().join("namespace-metadata.yaml"))?;
+    let documents = serde_yaml::Deserializer::from_str(&text);
+    let values = documents.map(|document| Value::deserialize(document).map_err(io::Error::other));
+    values.filter(|value| !matches!(value, Ok(Value::Null))).collect()
 }
