@@ -1,9 +1,11 @@
 //! `linkerd-mcp install` renders what Helm renders, without Helm.
 //!
-//! What Helm renders is in test/helm/expected.json. After a change of the chart or of a set of values:
+//! What Helm renders is in test/helm/expected.json. With Helm, that is compared too; and after a change of the chart or
+//! of a set of values, written anew:
 //!
 //! ```sh
 //! HELM=/path/to/helm cargo test -p linkerd-mcp-test --test install_render
+//! HELM=/path/to/helm UPDATE_GOLDEN=1 cargo test -p linkerd-mcp-test --test install_render
 //! ```
 
 #![expect(clippy::unwrap_used, reason = "a failing helper fails the test")]
@@ -13,6 +15,7 @@ use serde::Deserialize as _;
 use serde_json::{Map, Value, json};
 use std::{
     collections::BTreeMap,
+    ffi::OsStr,
     fmt::Write as _,
     fs,
     path::{Path, PathBuf},
@@ -114,8 +117,16 @@ fn difference(ours: &Value, theirs: &Value, path: &str) -> Option<String> {
 
 #[test]
 fn every_set_of_values_renders_the_objects_that_helm_renders() {
-    if let Ok(helm) = std::env::var("HELM") {
-        write_what_helm_renders(&helm);
+    if let Some(helm) = std::env::var_os("HELM").filter(|helm| !helm.is_empty()) {
+        let rendered = helm_renders(&helm);
+        if std::env::var_os("UPDATE_GOLDEN").is_some_and(|value| value == "1") {
+            record(&rendered);
+        }
+        same(
+            &rendered,
+            &expected(),
+            "Helm renders something else than is recorded: UPDATE_GOLDEN=1 records it",
+        );
     }
     let expected = expected();
     let ours = each(|values, ha| {
@@ -124,8 +135,13 @@ fn every_set_of_values_renders_the_objects_that_helm_renders() {
         objects(&installed(&args))
     });
     assert!(expected.len() >= 60, "only {} sets", expected.len());
-    assert_eq!(ours.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());
-    for (name, ours) in &ours {
+    same(&ours, &expected, "we render something else than Helm");
+}
+
+/// Fails with the first difference.
+fn same(ours: &Rendering, expected: &Rendering, complaint: &str) {
+    assert_eq!(ours.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>(), "{complaint}");
+    for (name, ours) in ours {
         let theirs = &expected[name];
         let names = |objects: &[Value]| -> Vec<String> {
             objects
@@ -133,10 +149,11 @@ fn every_set_of_values_renders_the_objects_that_helm_renders() {
                 .map(|object| format!("{} {}", object["kind"], object["metadata"]["name"]))
                 .collect()
         };
-        assert_eq!(names(ours), names(theirs), "{name}");
+        assert_eq!(names(ours), names(theirs), "{complaint}: {name}");
         for (ours, theirs) in ours.iter().zip(theirs) {
             let what = difference(ours, theirs, "");
-            assert!(what.is_none(), "{name}, {} {}: {what:?}", ours["kind"], ours["metadata"]["name"]);
+            let object = format!("{} {}", ours["kind"], ours["metadata"]["name"]);
+            assert!(what.is_none(), "{complaint}: {name}, {object}: {what:?}");
         }
     }
 }
@@ -234,10 +251,10 @@ fn a_flag_that_makes_no_sense_is_named() {
     assert!(said(&["--mcp-namespace", "A b"]).contains("\"A b\" is no name for a namespace"));
 }
 
-/// Renders everything with Helm and writes test/helm/expected.json.
-fn write_what_helm_renders(helm: &str) {
+/// Renders everything with Helm.
+fn helm_renders(helm: &OsStr) -> Rendering {
     let chart = project().join("charts/linkerd-mcp");
-    let renderings = each(|values, ha| {
+    each(|values, ha| {
         let mut command = Command::new(helm);
         // As `install` does: with the Namespace, which leaves Helm's Job out.
         command.args(["template", "linkerd-mcp"]).arg(&chart).args(["--namespace", "linkerd-mcp"]);
@@ -248,7 +265,11 @@ fn write_what_helm_renders(helm: &str) {
         let output = command.arg("--values").arg(values).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         objects(&String::from_utf8(output.stdout).unwrap().replace("linkerd-mcp/helm", "linkerd-mcp/cli"))
-    });
+    })
+}
+
+/// Writes test/helm/expected.json.
+fn record(renderings: &Rendering) {
     let mut numbers = BTreeMap::new();
     let mut lines = Vec::new();
     let mut sets = Map::new();
@@ -263,7 +284,7 @@ fn write_what_helm_renders(helm: &str) {
             }
             set.push(json!(number));
         }
-        sets.insert(name, Value::Array(set));
+        sets.insert(name.clone(), Value::Array(set));
     }
     let mut text = String::from("{\"sets\":{\n");
     let sets: Vec<String> = sets.iter().map(|(name, set)| format!("{}:{set}", json!(name))).collect();
