@@ -1,11 +1,11 @@
-{{/* Labels of an object, from root, component and extra; ours win. component may be empty, and extra missing. */}}
+{{/* Labels of an object, from root, component and extra; ours win. component may be empty, and extra missing. A map that somebody set to null is none. */}}
 {{- define "linkerd-mcp.labels" -}}
 {{- $own := dict "linkerd.io/extension" "mcp" "app.kubernetes.io/part-of" "Linkerd" "app.kubernetes.io/version" .root.Chart.AppVersion }}
 {{- if .component }}
 {{- $_ := set $own "component" .component }}
 {{- $_ := set $own "app.kubernetes.io/name" .component }}
 {{- end }}
-{{- toYaml (merge $own (default dict .extra) .root.Values.commonLabels) }}
+{{- toYaml (merge $own (default dict .extra) (default dict .root.Values.commonLabels)) }}
 {{- end }}
 
 {{/* Labels that select the pods of a component. They never change: a Deployment's selector cannot. */}}
@@ -17,7 +17,7 @@ linkerd.io/extension: mcp
 {{/* Annotations of an object, from root and extra, which may be empty. */}}
 {{- define "linkerd-mcp.annotations" -}}
 {{- $own := dict "linkerd.io/created-by" (include "linkerd-mcp.created-by" .root) }}
-{{- toYaml (merge $own .extra .root.Values.commonAnnotations) }}
+{{- toYaml (merge $own (default dict .extra) (default dict .root.Values.commonAnnotations)) }}
 {{- end }}
 
 {{- define "linkerd-mcp.created-by" -}}
@@ -27,7 +27,7 @@ linkerd.io/extension: mcp
 {{/* Labels of a pod, from root, component and values (those of the component). */}}
 {{- define "linkerd-mcp.pod.labels" -}}
 {{- $own := dict "linkerd.io/extension" "mcp" "component" .component "app.kubernetes.io/name" .component "app.kubernetes.io/part-of" "Linkerd" "app.kubernetes.io/version" .root.Chart.AppVersion }}
-{{- toYaml (merge $own .values.podLabels .root.Values.podLabels .root.Values.commonLabels) }}
+{{- toYaml (merge $own (default dict .values.podLabels) (default dict .root.Values.podLabels) (default dict .root.Values.commonLabels)) }}
 {{- end }}
 
 {{/*
@@ -41,7 +41,7 @@ Server and an AuthorizationPolicy of ours open it.
 {{- else if eq .root.Values.proxy.nativeSidecar "disabled" }}
 {{- $_ := set $own "config.beta.linkerd.io/proxy-enable-native-sidecar" "false" }}
 {{- end }}
-{{- toYaml (merge (dict) .values.podAnnotations .root.Values.podAnnotations .root.Values.proxy.annotations .extra $own .root.Values.commonAnnotations) }}
+{{- toYaml (merge (dict) (default dict .values.podAnnotations) (default dict .root.Values.podAnnotations) (default dict .root.Values.proxy.annotations) .extra $own (default dict .root.Values.commonAnnotations)) }}
 {{- end }}
 
 {{/* Where pods run, from root, component and values. */}}
