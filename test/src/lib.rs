@@ -12,6 +12,7 @@
 //! ```
 
 pub mod apiserver;
+pub mod audit;
 pub mod background;
 pub mod binary;
 pub mod certs;

@@ -12,6 +12,7 @@ use kube::{
 use linkerd_mcp_graph::kind::{KINDS, Kind};
 use linkerd_mcp_test::{
     apiserver::ApiServer,
+    audit::{self, Asked},
     fixtures, golden, manifests, mesh,
     ours::{self, Controller, ControllerOptions},
     process::{self, Launch, Process},
@@ -225,36 +226,6 @@ async fn graph(api: &Process) -> Option<Value> {
     content(&serde_json::from_str(&reqwest::get(url).await.ok()?.text().await.ok()?).ok()?)
 }
 
-/// Verb, resource, and `namespace/name`, either of which may be empty.
-type Asked = (String, String, String);
-
-/// What the API server has logged of a user's requests for objects.
-fn events(apiserver: &ApiServer, user: &str) -> Vec<Value> {
-    let log = std::fs::read_to_string(apiserver.audit_log()).unwrap();
-    let events = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    events
-        .filter(|event| event["user"]["username"] == user && event["objectRef"]["resource"].is_string())
-        .collect()
-}
-
-fn refused(apiserver: &ApiServer, user: &str) -> bool {
-    events(apiserver, user).iter().any(|event| event["responseStatus"]["code"] == 403)
-}
-
-fn asked(apiserver: &ApiServer, user: &str) -> BTreeSet<Asked> {
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let asked = |event: Value| {
-        let object = &event["objectRef"];
-        let resource = match text(&object["apiGroup"]).as_str() {
-            "" => text(&object["resource"]),
-            group => format!("{}.{group}", text(&object["resource"])),
-        };
-        let place = [text(&object["namespace"]), text(&object["name"])].join("/");
-        (text(&event["verb"]), resource, place)
-    };
-    events(apiserver, user).into_iter().map(asked).collect()
-}
-
 fn owned<'a>(asked: impl Iterator<Item = (&'a str, String, &'a str)>) -> BTreeSet<Asked> {
     asked.map(|(verb, resource, place)| (verb.to_owned(), resource, place.to_owned())).collect()
 }
@@ -267,11 +238,11 @@ async fn asked_at_least<'a>(
 ) -> BTreeSet<Asked> {
     let expected = owned(expected);
     let complete = wait::until("it asked for all", LIMIT, async || {
-        expected.is_subset(&asked(apiserver, user)).then_some(())
+        expected.is_subset(&audit::asked(apiserver, user).unwrap()).then_some(())
     });
     // If not, the caller shows the difference.
     let _ = complete.await;
-    asked(apiserver, user)
+    audit::asked(apiserver, user).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -329,9 +300,10 @@ async fn with_the_tokens_of_their_accounts_the_controller_and_the_api_do_all_the
         assert_eq!(asked_for, owned(expected));
         let of_a_leader = ["create", "get", "update"].map(str::to_owned).into();
         assert_eq!(leases, if namespace == "mcp-lease-led" { of_a_leader } else { BTreeSet::new() });
-        assert!(!refused(apiserver, &user), "{asked_for:#?}");
+        assert!(!audit::refused(apiserver, &user).unwrap(), "{asked_for:#?}");
         // This version of the API asks Kubernetes nothing.
-        assert_eq!(asked(apiserver, &rights::account(namespace, "mcp-api")), BTreeSet::new());
+        let api = rights::account(namespace, "mcp-api");
+        assert_eq!(audit::asked(apiserver, &api).unwrap(), BTreeSet::new());
     }
 
     // One namespace: the same kinds, there only, and again nothing is refused.
@@ -352,7 +324,7 @@ async fn with_the_tokens_of_their_accounts_the_controller_and_the_api_do_all_the
         .chain([("get", "namespaces".to_owned(), "emojivoto/emojivoto")])
         .chain([("get", "configmaps".to_owned(), "linkerd/linkerd-config")]);
     assert_eq!(asked_at_least(apiserver, &user, expected.clone()).await, owned(expected));
-    assert!(!refused(apiserver, &user));
+    assert!(!audit::refused(apiserver, &user).unwrap());
 
     // The control: without its ClusterRole, a controller does not get there, and the audit log shows why.
     let redis = Redis::start(None).await.unwrap();
@@ -377,7 +349,7 @@ async fn with_the_tokens_of_their_accounts_the_controller_and_the_api_do_all_the
     });
     forbidden.await.unwrap();
     let user = rights::account("mcp-without", "mcp-controller");
-    assert!(refused(apiserver, &user));
+    assert!(audit::refused(apiserver, &user).unwrap());
 }
 
 // === real requests ===
