@@ -2,15 +2,21 @@
 //!
 //! [`resolve()`] turns what a person types into a node; [`Index`] makes the questions below cost what the answer
 //! weighs and not what the mesh weighs; [`edges`] lists, ranks and filters edges; [`walk`] follows them; [`Part`] is
-//! the piece of a graph that an answer carries; [`destination`] holds a graph against what proxies are told.
+//! the piece of a graph that an answer carries; [`destination`] holds a graph against what proxies are told; [`aggregate`]
+//! sums edges up by namespace or Service; [`bearing`] finds the policies of a node; [`problems`] ranks what is wrong;
+//! [`compare`] holds a graph against an earlier one.
 
 use crate::id::{Destination, ExternalId, ServiceId, WorkloadId};
 use std::fmt;
 
+pub mod aggregate;
+pub mod bearing;
+pub mod compare;
 pub mod destination;
 pub mod edges;
 mod index;
 mod part;
+pub mod problems;
 mod resolve;
 mod rollup;
 pub mod walk;
