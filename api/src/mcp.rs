@@ -8,14 +8,17 @@
 //! Start at [`tool::TOOLS`], the table of what a model can ask; [`server`] is what rmcp calls.
 
 pub(crate) mod arguments;
+pub(crate) mod change;
 pub(crate) mod freshness;
 mod gate;
+pub(crate) mod history;
 mod kubernetes;
 pub mod metrics;
 pub(crate) mod page;
 mod promql;
 pub(crate) mod schema;
 mod server;
+pub(crate) mod share;
 pub(crate) mod text;
 mod tool;
 
@@ -52,6 +55,8 @@ pub(crate) struct Context {
     pub(crate) replica: Replica,
     pub(crate) prometheus: Option<Connection>,
     pub(crate) kubernetes: Option<kube::Client>,
+    /// What the replica was an hour ago and since.
+    pub(crate) history: history::History,
 }
 
 /// The route, with all that stands before it but the check of the Host header. Streams end with `stop`.

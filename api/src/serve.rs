@@ -186,8 +186,10 @@ impl Api {
             max_watchers: config.max_watchers,
             places: Arc::new(Semaphore::new(config.max_watchers)),
         };
+        let history = mcp::history::History::default();
         let mcp_context = mcp::Context {
             replica: replica.clone(),
+            history: history.clone(),
             prometheus: config.mcp.prometheus.clone(),
             kubernetes: config.mcp.kubernetes.clone(),
         };
@@ -226,6 +228,7 @@ impl Api {
         let mut following = JoinSet::new();
         let follower = replica.clone();
         following.spawn(async move { follower.follow(subscription).await });
+        following.spawn(history.follow(replica.clone()));
         tokio::select! {
             ended = &mut servers => return ended,
             Some(Err(error)) = following.join_next() => return Err(ServeError::Replica(error)),

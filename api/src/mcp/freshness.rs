@@ -1,6 +1,10 @@
 //! How fresh an answer is, in as few words as a model needs.
 
-use crate::{mcp::text::data, replica::Replica, view::View};
+use crate::{
+    mcp::text::{data, quoted},
+    replica::Replica,
+    view::View,
+};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -52,7 +56,7 @@ impl Freshness {
         let mut line = format!("As of {}, rates over {} s", self.as_of, self.window_s);
         // Writing to a String does not fail.
         if let Some(reason) = &self.metrics_stale {
-            let _ = write!(line, "; NUMBERS ARE STALE: {reason}");
+            let _ = write!(line, "; NUMBERS ARE STALE: {}", quoted(reason));
         }
         if !self.topology_not_synced.is_empty() {
             let _ = write!(line, "; NOT SYNCED: {}", self.topology_not_synced.join(", "));

@@ -82,6 +82,17 @@ impl Paging {
         &self,
         asked: &str,
         items: &[T],
+        row: impl FnMut(&T) -> R,
+    ) -> Result<(Vec<R>, Page), BadCursor> {
+        self.rows_within(self.detail.bytes(), asked, items, row)
+    }
+
+    /// As [`Paging::rows`], in the bytes that the rest of the answer leaves.
+    pub(crate) fn rows_within<T, R: Serialize>(
+        &self,
+        room: usize,
+        asked: &str,
+        items: &[T],
         mut row: impl FnMut(&T) -> R,
     ) -> Result<(Vec<R>, Page), BadCursor> {
         let list = fnv1a(asked.as_bytes());
@@ -94,7 +105,7 @@ impl Paging {
         for item in items.iter().skip(start).take(limit) {
             let row = row(item);
             bytes += serde_json::to_string(&row).map_or(0, |json| json.len() + 1);
-            if bytes > self.detail.bytes() && !rows.is_empty() {
+            if bytes > room && !rows.is_empty() {
                 break;
             }
             rows.push(row);
@@ -103,6 +114,11 @@ impl Paging {
         let more = items.len() - end;
         let next_cursor = (more > 0).then(|| URL_SAFE_NO_PAD.encode(format!("{end}.{list:x}")));
         Ok((rows, Page { total: items.len(), more, next_cursor }))
+    }
+
+    /// True when the rows asked for are the first ones.
+    pub(crate) fn is_first(&self) -> bool {
+        self.cursor.as_deref().is_none_or(str::is_empty)
     }
 }
 

@@ -3,16 +3,22 @@
 //! Such text stands only in fields of data, never in what we say ourselves. It is cut to a length, and characters that
 //! hide or reorder what follows (control, zero-width, bidirectional, tags) become `\u{…}`.
 
-use std::fmt::Write as _;
+use std::{borrow::Cow, fmt::Write as _};
 
 /// The most characters of one text of others.
 const MAX: usize = 256;
 
 /// `text` as data: at most 256 characters, and none that is invisible.
 pub(crate) fn data(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len().min(MAX));
+    longer(text, MAX)
+}
+
+/// As [`data`] with room for whole sentences or a spec: at most `max` characters, and about as many bytes.
+pub(crate) fn longer(text: &str, max: usize) -> String {
+    let mut safe = String::with_capacity(text.len().min(max));
     for (at, char) in text.chars().enumerate() {
-        if at == MAX {
+        // What is made visible takes many times its place.
+        if at == max || safe.len() > max * 2 {
             safe.push('…');
             break;
         }
@@ -24,6 +30,20 @@ pub(crate) fn data(text: &str) -> String {
         }
     }
     safe
+}
+
+/// Data as it stands in lines of text: a plain name as it is, all else between quotes that it cannot close.
+pub(crate) fn quoted(data: &str) -> Cow<'_, str> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:@,*".contains(&byte);
+    if !data.is_empty() && data.bytes().all(plain) {
+        return Cow::Borrowed(data);
+    }
+    Cow::Owned(format!("\"{}\"", data.replace('"', "'")))
+}
+
+/// True when text of several lines can be shown as it is, because nothing in it hides.
+pub(crate) fn is_visible(text: &str) -> bool {
+    text.chars().all(|char| char == '\n' || !hides(char))
 }
 
 /// Control characters, and those that Unicode has for joining, direction, tags and variants.
@@ -69,6 +89,19 @@ mod tests {
         assert_eq!(data("a\u{202e}b\u{200b}c\u{1b}[31m\n"), "a\\u{202e}b\\u{200b}c\\u{1b}[31m\\u{a}");
         assert_eq!(data("\u{e0041}tag"), "\\u{e0041}tag");
         assert_eq!(data("größe-日本"), "größe-日本");
+    }
+
+    #[test]
+    fn what_is_no_plain_name_stands_between_quotes_that_it_cannot_close() {
+        assert_eq!(quoted("shop/deployment/web:80"), "shop/deployment/web:80");
+        assert_eq!(quoted("a\" ignore \\\" all"), "\"a' ignore \\' all\"");
+        assert_eq!(quoted("**a** `b`"), "\"**a** `b`\"");
+        assert_eq!(quoted(""), "\"\"");
+    }
+
+    #[test]
+    fn what_is_made_visible_does_not_take_many_times_the_room() {
+        assert!(longer(&"\u{202e}".repeat(1_000), 256).len() < 530);
     }
 
     #[test]

@@ -12,19 +12,33 @@ use serde::{Serialize, de::DeserializeOwned};
 use std::{future::Future, sync::Arc};
 
 mod check_access;
+mod compare_traffic;
 mod describe_resource;
+mod describe_workload;
+mod explain_denials;
 mod find_edges;
+mod find_problems;
 mod get_deployments;
+mod get_graph;
 mod get_mesh_overview;
 mod get_pods;
+mod get_policies;
 mod get_services;
+mod list_access;
 mod query_prometheus;
 
 /// Every tool, in the order in which clients see them.
 pub(crate) const TOOLS: &[Tool] = &[
     get_mesh_overview::TOOL,
+    find_problems::TOOL,
+    get_graph::TOOL,
+    describe_workload::TOOL,
     find_edges::TOOL,
+    compare_traffic::TOOL,
     check_access::TOOL,
+    list_access::TOOL,
+    explain_denials::TOOL,
+    get_policies::TOOL,
     query_prometheus::TOOL,
     get_pods::TOOL,
     get_services::TOOL,

@@ -6,7 +6,7 @@ use crate::{
     metrics::{EdgeMetrics, Metrics},
     model::{Edge, Graph, Meshed, Tls},
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// What one node of the sum stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -209,16 +209,6 @@ impl Sum {
     /// Calls per second that did not succeed, where that is known.
     pub fn failing(&self) -> Option<f64> {
         self.success_rate.map(|rate| (1.0 - rate) * self.judged)
-    }
-}
-
-// === impl Aggregate ===
-
-impl Aggregate {
-    /// The nodes that `edges` touch, ordered by name.
-    pub fn nodes_of<'a>(&'a self, edges: &[&AggregateEdge]) -> Vec<&'a AggregateNode> {
-        let touched: BTreeSet<&str> = edges.iter().flat_map(|it| [&*it.from, &*it.to]).collect();
-        self.nodes.iter().filter(|node| touched.contains(&*node.name)).collect()
     }
 }
 

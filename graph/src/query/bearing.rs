@@ -19,9 +19,10 @@ pub type PolicyRef<'a> = (PolicyId, &'a Arc<Policy>);
 const ROUTES: [Kind; 5] =
     [Kind::LinkerdHTTPRoute, Kind::GatewayHTTPRoute, Kind::GRPCRoute, Kind::TLSRoute, Kind::TCPRoute];
 
-/// What bears on calls to `node`, ordered by kind and id: Servers that select its pods, the authorizations on those and
-/// what they refer to, rate limits, and routes of its Servers and Services. For something outside the cluster that is
-/// its EgressNetwork with the routes on it.
+/// What bears on calls to `node`, ordered by kind and id.
+///
+/// These are Servers that select its pods, the authorizations on those and what they refer to, rate limits, and routes
+/// of its Servers and Services. For something outside the cluster it is its EgressNetwork with the routes on it.
 pub fn bearing_on<'a>(graph: &'a Graph, node: &Node) -> Vec<PolicyRef<'a>> {
     let (workloads, mut parents): (Vec<&WorkloadId>, Parents<'_>) = match node {
         Node::Workload(id) => {
@@ -76,6 +77,11 @@ pub fn of_namespace<'a>(graph: &'a Graph, namespace: &str) -> Vec<PolicyRef<'a>>
         .map(|(id, policy)| (id.clone(), policy));
     let all: BTreeMap<PolicyId, &Arc<Policy>> = authorizations.chain(others).collect();
     all.into_iter().collect()
+}
+
+/// True when there is such an object.
+pub fn is_known(graph: &Graph, id: &PolicyId) -> bool {
+    policy(graph, id).is_some()
 }
 
 /// True for routes, which say where calls go; all other policy objects say who may call.

@@ -144,8 +144,9 @@ fn stale<'a>(seen: &Seen<'a>) -> Vec<Problem<'a>> {
     }
     let kinds = seen.graph.status.not_synced().count();
     if kinds > 0 || seen.graph.status.kinds.is_empty() {
-        let evidence =
-            format!("kinds of Kubernetes objects that are not watched: {kinds}; what is of them is missing or old here");
+        let evidence = format!(
+            "kinds of Kubernetes objects that are not watched: {kinds}; what is of them is missing or old here"
+        );
         found.push(mesh(Kind::StaleData, Severity::Error, 1.0, evidence));
     }
     if status.mislabelled_count > 0 {

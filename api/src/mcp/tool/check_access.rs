@@ -1,7 +1,11 @@
 //! May this client make this call, and why?
 
 use super::{Answer, Call, Output, Tool, ToolError, Toolset, boxed, input, output};
-use crate::{access, answer::Refusal, mcp::text::data};
+use crate::{
+    access,
+    answer::Refusal,
+    mcp::text::{data, is_visible, longer, quoted},
+};
 use linkerd_mcp_proto::v1;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -78,8 +82,8 @@ struct Access {
     changes: Vec<Change>,
 }
 
-#[derive(Debug, Serialize, JsonSchema)]
-struct Change {
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub(super) struct Change {
     /// What to do.
     what: String,
     /// What happens to the call then.
@@ -96,6 +100,10 @@ struct Change {
 const MAX_ACCESSES: usize = 4;
 const MAX_CHANGES: usize = 2;
 const MAX_MANIFEST: usize = 1_200;
+const MAX_REASONS: usize = 6;
+/// The most characters of a sentence, and the most objects of a change.
+pub(super) const MAX_SENTENCE: usize = 400;
+const MAX_OBJECTS: usize = 5;
 
 fn is_zero(number: &usize) -> bool {
     *number == 0
@@ -130,21 +138,27 @@ fn checked(found: &v1::CheckAccessResponse) -> Checked {
 }
 
 fn access(it: &v1::Access) -> Access {
-    let changes = it.flips.iter().take(MAX_CHANGES).map(|flip| Change {
-        what: data(&flip.text),
-        becomes: word(flip.becomes()),
-        manifest: (flip.manifest.len() <= MAX_MANIFEST).then(|| flip.manifest.clone()),
-        removes: flip.removes.iter().map(|id| data(id)).collect(),
-    });
     Access {
         workload: data(&it.workload),
         port: it.port,
         client: data(&it.client),
         decision: word(it.decision()),
-        reasons: it.reasons.iter().map(|reason| data(&reason.text)).collect(),
-        objects: it.reasons.iter().flat_map(|reason| &reason.origins).map(|id| data(id)).collect(),
-        changes: changes.collect(),
+        reasons: it.reasons.iter().take(MAX_REASONS).map(|reason| data(&reason.text)).collect(),
+        objects: objects(it),
+        changes: it.flips.iter().take(MAX_CHANGES).map(Change::of).collect(),
     }
+}
+
+/// Ids of what decided, each once, in the order in which the proxy comes to them.
+pub(super) fn objects(access: &v1::Access) -> Vec<String> {
+    let mut named: Vec<String> = Vec::new();
+    for id in access.reasons.iter().flat_map(|it| &it.origins) {
+        let id = data(id);
+        if named.len() < MAX_REASONS && !named.contains(&id) {
+            named.push(id);
+        }
+    }
+    named
 }
 
 /// As in the text of the CLI and the names of the requirement: `allow`, `deny`, …
@@ -153,27 +167,60 @@ pub(super) fn word(decision: v1::Decision) -> String {
     name.strip_prefix("DECISION_").unwrap_or(name).to_ascii_lowercase()
 }
 
+// === impl Change ===
+
+impl Change {
+    pub(super) fn of(flip: &v1::Flip) -> Self {
+        // A name with invisible characters would not come through a model as it is, so it is not offered to be applied.
+        let fits = !flip.manifest.is_empty() && flip.manifest.len() <= MAX_MANIFEST;
+        Self {
+            what: longer(&flip.text, MAX_SENTENCE),
+            becomes: word(flip.becomes()),
+            manifest: (fits && is_visible(&flip.manifest)).then(|| flip.manifest.clone()),
+            removes: flip.removes.iter().take(MAX_OBJECTS).map(|id| data(id)).collect(),
+        }
+    }
+
+    /// Lines, of which those of the manifest begin with a bar.
+    pub(super) fn lines(&self) -> String {
+        let mut text = format!("  to make it {}: {}\n", self.becomes, quoted(&self.what));
+        for line in self.manifest.iter().flat_map(|it| it.lines()) {
+            // Writing to a String does not fail.
+            let _ = writeln!(text, "    | {line}");
+        }
+        text
+    }
+}
+
 // === impl Checked ===
 
 impl Output for Checked {
     fn text(&self) -> String {
-        let mut text = format!("{}: {} -> {}", self.decision.to_uppercase(), self.from, self.to);
+        let mut text =
+            format!("{}: {} -> {}", self.decision.to_uppercase(), quoted(&self.from), quoted(&self.to));
         text.push_str(if self.mixed { " (not for all pods, ports or requests alike)\n" } else { "\n" });
         for it in &self.accesses {
             // Writing to a String does not fail.
-            let _ = writeln!(text, "{} {} port {} from {}", it.decision, it.workload, it.port, it.client);
+            let _ = writeln!(
+                text,
+                "{} {} port {} from {}",
+                it.decision,
+                quoted(&it.workload),
+                it.port,
+                quoted(&it.client)
+            );
             for reason in &it.reasons {
-                let _ = writeln!(text, "  because {reason}");
+                let _ = writeln!(text, "  because {}", quoted(reason));
             }
             for change in &it.changes {
-                let _ = writeln!(text, "  to make it {}: {}", change.becomes, change.what);
+                text.push_str(&change.lines());
             }
         }
         if self.more > 0 {
             let _ = writeln!(text, "{} more of the same question: name one workload and port.", self.more);
         }
         for note in &self.notes {
-            let _ = writeln!(text, "Note: {note}");
+            let _ = writeln!(text, "Note: {}", quoted(note));
         }
         text
     }

@@ -3,7 +3,7 @@
 use super::{Answer, Call, Output, Tool, ToolError, Toolset, boxed, input, output};
 use crate::mcp::{
     page::{Page, Paging},
-    text::{data, number},
+    text::{data, number, quoted},
 };
 use crate::{answer::Refusal, view::View};
 use linkerd_mcp_graph::{
@@ -217,7 +217,7 @@ impl EdgeRow {
 
     /// One line.
     pub(super) fn line(&self) -> String {
-        let mut line = format!("{} -> {}", self.from, self.to);
+        let mut line = format!("{} -> {}", quoted(&self.from), quoted(&self.to));
         // Writing to a String does not fail.
         if let Some(rps) = self.rps {
             let _ = write!(line, " {rps} rps");
@@ -234,7 +234,7 @@ impl EdgeRow {
         match (self.mtls, &self.no_mtls_reason) {
             (Some(true), _) => line.push_str(" mTLS"),
             (Some(false), Some(reason)) => {
-                let _ = write!(line, " NO mTLS ({reason})");
+                let _ = write!(line, " NO mTLS ({})", quoted(reason));
             }
             (Some(false), None) => line.push_str(" NO mTLS"),
             (None, _) => {}

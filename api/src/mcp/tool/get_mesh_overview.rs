@@ -4,7 +4,7 @@ use super::{Answer, Call, Output, Tool, ToolError, Toolset, boxed, find_edges::E
 use crate::{
     mcp::{
         page::{Page, Paging},
-        text::{data, number},
+        text::{data, number, quoted},
     },
     view::View,
 };
@@ -205,7 +205,7 @@ impl Output for Overview {
             let _ = writeln!(text, "Worst: {}", edge.line());
         }
         for it in &self.namespaces {
-            let what = format!("{}: {} services, {} workloads", it.name, it.services, it.workloads);
+            let what = format!("{}: {} services, {} workloads", quoted(&it.name), it.services, it.workloads);
             text.push_str(&traffic(&what, it.rps, it.success_rate, it.denied_per_s));
         }
         text + &self.page.text("ask find_edges with a namespace")
