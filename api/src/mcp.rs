@@ -22,6 +22,9 @@ pub(crate) mod share;
 pub(crate) mod text;
 mod tool;
 
+#[cfg(test)]
+mod tests;
+
 use crate::replica::Replica;
 use axum::Router;
 use gate::{Gate, origin::Origins, rate::Rates, session::Sessions};
