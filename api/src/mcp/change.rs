@@ -115,13 +115,9 @@ impl Changes {
 
     /// Short lines.
     pub(crate) fn text(&self) -> String {
-        let mut text = format!("Changed since {}, {} s ago:", self.then, self.since_s);
-        let empty = text.len();
-        if self.then_stale {
-            text.push_str(" (numbers were stale then)");
-        }
-        text.push('\n');
-        let start = text.len();
+        let stale = if self.then_stale { " (numbers were stale then)" } else { "" };
+        let head = format!("Changed since {}, {} s ago{stale}:", self.then, self.since_s);
+        let mut text = String::new();
         for (what, rows) in [("LOST mTLS", &self.mtls_lost), ("now mTLS", &self.mtls_gained)] {
             names(&mut text, what, rows);
         }
@@ -151,11 +147,7 @@ impl Changes {
         for (what, rows) in [("new", &self.appeared), ("gone", &self.vanished)] {
             names(&mut text, what, rows);
         }
-        if text.len() == start {
-            text.truncate(empty);
-            text.push_str(" nothing that stands out.\n");
-        }
-        text
+        if text.is_empty() { head + " nothing that stands out.\n" } else { format!("{head}\n{text}") }
     }
 }
 

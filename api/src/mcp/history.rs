@@ -50,10 +50,12 @@ const LEAST_AGE: Duration = Duration::from_secs(30);
 // === impl History ===
 
 impl History {
-    /// Takes a sample every minute, the first one as soon as there is a graph. Never ends; cancel by dropping.
+    /// Takes a sample every minute, the first one as soon as there are numbers. Never ends; cancel by dropping.
     pub(crate) async fn follow(self, replica: Replica) {
         let mut ticks = replica.ticks();
-        if ticks.wait_for(|tick| tick.revision > 0).await.is_err() {
+        // Held against a mesh without numbers, every edge would be new.
+        let has_numbers = || replica.view().is_some_and(|it| it.metrics.status.as_of_ms.is_some());
+        if ticks.wait_for(|_| has_numbers()).await.is_err() {
             return;
         }
         let mut minute = interval(EVERY);
@@ -75,9 +77,7 @@ impl History {
         let as_of_ms = view.metrics.status.as_of_ms.unwrap_or(view.as_of_ms);
         let mut moments = self.0.lock();
         moments.push_back(Arc::new(Moment { at: Instant::now(), as_of_ms, sample }));
-        while moments.len() > MAX_SAMPLES || (moments.len() > 1 && bytes(&moments) > MAX_BYTES) {
-            moments.pop_front();
-        }
+        trim(&mut moments, MAX_SAMPLES, MAX_BYTES);
     }
 
     /// The moment nearest to so long ago; none before there is one that is old enough to be held against the present.
@@ -96,6 +96,13 @@ impl History {
     pub(crate) fn mtls_lost(&self, view: &View) -> BTreeSet<EdgeId> {
         let moments = [self.ago(Duration::from_secs(3_600)), self.ago(Duration::from_secs(600))];
         moments.iter().flatten().flat_map(|it| it.sample.mtls_lost(&view.graph)).collect()
+    }
+}
+
+/// Takes away the oldest until there is not too much; the newest stays.
+fn trim(moments: &mut VecDeque<Arc<Moment>>, samples: usize, most: usize) {
+    while moments.len() > samples || (moments.len() > 1 && bytes(moments) > most) {
+        moments.pop_front();
     }
 }
 
@@ -167,7 +174,15 @@ fn touches(view: &View, node: &Node, from: &Source, to: &Destination) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use linkerd_mcp_graph::{feed::Position, metrics::Metrics, model::Graph, query::Index};
+    use crate::{metrics::ApiMetrics, replica::RingLimits};
+    use linkerd_mcp_graph::{
+        feed::{Event, Position, Snapshot, Subscription},
+        metrics::Metrics,
+        model::Graph,
+        query::Index,
+        status::MetricsStatus,
+    };
+    use prometheus_client::registry::Registry;
 
     fn mk_view() -> View {
         let position = Position { epoch: 1, seq: 1 };
@@ -185,6 +200,67 @@ mod tests {
         let minutes = |ago: u64| history.ago(Duration::from_secs(ago * 60)).unwrap().age().as_secs() / 60;
         assert_eq!([0, 1, 10, 61, 300].map(minutes), [1, 1, 10, 61, 61]);
         assert_eq!(history.reach(), Some(EVERY * 61));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_history_that_takes_too_much_loses_its_oldest_samples_but_never_the_newest() {
+        let moment = |_| Arc::new(Moment { at: Instant::now(), as_of_ms: 0, sample: mk_sample() });
+        let mut moments: VecDeque<Arc<Moment>> = (0..10).map(moment).collect();
+        let one = bytes(&moments) / 10;
+        trim(&mut moments, 100, 3 * one);
+        assert_eq!(moments.len(), 3);
+        trim(&mut moments, 2, usize::MAX);
+        assert_eq!(moments.len(), 2);
+        trim(&mut moments, 100, 1);
+        assert_eq!(moments.len(), 1);
+    }
+
+    fn mk_sample() -> Sample {
+        Sample::of(&Graph::default(), &Metrics::default(), None)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn samples_are_taken_every_minute_from_the_first_numbers_on() {
+        let replica = Replica::new(RingLimits::default(), ApiMetrics::register(&mut Registry::default()));
+        let (feed, events) = tokio::sync::mpsc::unbounded_channel();
+        let (follower, history) = (replica.clone(), History::default());
+        tokio::spawn(async move { follower.follow(Script(events)).await });
+        tokio::spawn(history.clone().follow(replica));
+        feed.send(snapshot(1, None)).unwrap();
+        tokio::time::sleep(EVERY * 3).await;
+        assert_eq!(history.reach(), None, "nothing is known that could be compared");
+        feed.send(snapshot(2, Some(1_000))).unwrap();
+        tokio::time::sleep(EVERY * 3 + LEAST_AGE).await;
+        assert_eq!(history.reach(), Some(EVERY * 3 + LEAST_AGE));
+        assert_eq!(history.0.lock().len(), 4);
+    }
+
+    /// What is sent to it.
+    struct Script(tokio::sync::mpsc::UnboundedReceiver<Event>);
+
+    impl Subscription for Script {
+        type Error = std::convert::Infallible;
+
+        async fn next(&mut self) -> Result<Event, Self::Error> {
+            match self.0.recv().await {
+                Some(event) => Ok(event),
+                None => std::future::pending().await,
+            }
+        }
+
+        async fn resync(&mut self) -> Result<(), Self::Error> {
+            Ok(())
+        }
+    }
+
+    fn snapshot(seq: u64, as_of_ms: Option<i64>) -> Event {
+        let status = MetricsStatus { as_of_ms, ..MetricsStatus::default() };
+        Event::Snapshot(Snapshot {
+            position: Position { epoch: 1, seq },
+            as_of_ms: 1_000,
+            graph: Arc::default(),
+            metrics: Arc::new(Metrics::new(status, Vec::new())),
+        })
     }
 
     #[tokio::test(start_paused = true)]

@@ -213,6 +213,22 @@ async fn full_answers_are_larger_and_bounded_too() {
     }
 }
 
+/// What a model is told of the tools before it asks anything: at most 8,000 tokens of 3.5 bytes.
+#[test]
+fn what_tools_say_of_themselves_fits_a_model_too() {
+    let (mut told, mut all) = (0, 0);
+    for tool in TOOLS {
+        let definition = serde_json::to_value(tool.definition()).unwrap();
+        for part in ["name", "description", "inputSchema"] {
+            told += definition[part].to_string().len();
+        }
+        all += definition.to_string().len();
+        assert!(tool.description.len() < 2_048, "{}: clients cut longer descriptions", tool.name);
+    }
+    assert!(told < 28_000, "{told} bytes");
+    assert!(all < 100_000, "{all} bytes with the schemas of answers");
+}
+
 #[tokio::test(start_paused = true)]
 async fn cursors_lead_through_a_list_without_losing_a_row() {
     let context = context(&mk_mesh(60), None).await;

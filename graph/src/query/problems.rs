@@ -107,6 +107,10 @@ const OUTLIER: (f64, f64) = (10.0, 100.0);
 /// With fewer edges than this there is no median worth the name; then this many milliseconds are slow.
 const FEW: (usize, f64) = (8, 1_000.0);
 
+/// This many of a kind come before the next kind of the same gravity has its turn, and again after all have had theirs:
+/// a hundred Services that deny must not hide the one that is down.
+const TURN: usize = 3;
+
 /// Everything that is wrong, the gravest first. The same mesh has the same problems in the same order.
 pub fn problems<'a>(seen: &Seen<'a>) -> Vec<Problem<'a>> {
     let mut found = stale(seen);
@@ -120,7 +124,17 @@ pub fn problems<'a>(seen: &Seen<'a>) -> Vec<Problem<'a>> {
             .then_with(|| b.weight.total_cmp(&a.weight))
             .then_with(|| a.about.name().cmp(&b.about.name()))
     });
-    found
+    let mut turns: Vec<(usize, Problem<'a>)> = Vec::with_capacity(found.len());
+    let mut run = 0;
+    for problem in found {
+        let same =
+            turns.last().is_some_and(|(_, it)| (it.severity, it.kind) == (problem.severity, problem.kind));
+        run = if same { run + 1 } else { 0 };
+        turns.push((run / TURN, problem));
+    }
+    // Stable: within a turn the order stays.
+    turns.sort_by_key(|(turn, it)| (Reverse(it.severity), *turn));
+    turns.into_iter().map(|(_, problem)| problem).collect()
 }
 
 // --- what is known ---

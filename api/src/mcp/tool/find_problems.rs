@@ -44,13 +44,32 @@ pub(super) const TOOL: Tool = Tool {
 struct Arguments {
     /// Only what lies in this namespace or calls into it, and what bears on everything.
     namespace: Option<String>,
+    /// Only problems of this kind.
+    only: Option<Only>,
     #[serde(flatten)]
     paging: Paging,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum Only {
+    StaleData,
+    DeniedCalls,
+    FailingCalls,
+    NoEndpoints,
+    PodsNotReady,
+    LostMtls,
+    UnroutedCalls,
+    PolicyFinding,
+    NoMtls,
+    SlowCalls,
+    PartlyMeshed,
+    UnscrapedPods,
+}
+
 #[derive(Debug, Serialize, JsonSchema)]
 struct Found {
-    /// The gravest first.
+    /// The gravest first; of those that are equally grave, some of each kind.
     problems: Vec<Row>,
     #[serde(flatten)]
     page: Page,
@@ -89,7 +108,7 @@ const MAX_NAMED: usize = 5;
 
 async fn run(mut call: Call) -> Result<Answer, ToolError> {
     let asked = super::asked(&call);
-    let Arguments { namespace, paging } = call.arguments()?;
+    let Arguments { namespace, only, paging } = call.arguments()?;
     let view = call.view()?;
     if let Some(namespace) = &namespace {
         check_namespace(&view.graph, namespace).map_err(Refusal::Name)?;
@@ -108,16 +127,38 @@ async fn run(mut call: Call) -> Result<Answer, ToolError> {
             no_feed_ms,
             namespace: namespace.as_deref(),
         };
-        let all = problems(&seen);
+        let mut all = problems(&seen);
         let mut kinds = BTreeMap::new();
         for it in &all {
             *kinds.entry(it.kind.as_str()).or_default() += 1;
         }
+        all.retain(|it| only.is_none_or(|only| only.kind() == it.kind));
         let (problems, page) = paging.rows(&asked, &all, |it| Row::of(&inside, it))?;
         Ok::<_, ToolError>(Found { problems, page, kinds })
     });
     let found = found.await?;
     Ok(call.dated(&view, found))
+}
+
+// === impl Only ===
+
+impl Only {
+    fn kind(self) -> Kind {
+        match self {
+            Self::StaleData => Kind::StaleData,
+            Self::DeniedCalls => Kind::DeniedCalls,
+            Self::FailingCalls => Kind::FailingCalls,
+            Self::NoEndpoints => Kind::NoEndpoints,
+            Self::PodsNotReady => Kind::PodsNotReady,
+            Self::LostMtls => Kind::LostMtls,
+            Self::UnroutedCalls => Kind::UnroutedCalls,
+            Self::PolicyFinding => Kind::PolicyFinding,
+            Self::NoMtls => Kind::NoMtls,
+            Self::SlowCalls => Kind::SlowCalls,
+            Self::PartlyMeshed => Kind::PartlyMeshed,
+            Self::UnscrapedPods => Kind::UnscrapedPods,
+        }
+    }
 }
 
 // === impl Row ===
@@ -210,10 +251,11 @@ fn namespace(object: &str) -> Option<&str> {
 
 impl Output for Found {
     fn text(&self) -> String {
-        if self.problems.is_empty() {
+        if self.kinds.is_empty() {
             return "Nothing is wrong as far as can be seen here.\n".to_owned();
         }
-        let mut text = String::new();
+        let kinds: Vec<String> = self.kinds.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+        let mut text = format!("There are {}.\n", kinds.join(", "));
         for it in &self.problems {
             // Writing to a String does not fail.
             let severity = it.severity.to_uppercase();
@@ -228,13 +270,26 @@ impl Output for Found {
                 it.next.arguments.iter().map(|(name, value)| format!("{name}={}", quoted(value))).collect();
             let _ = writeln!(text, "  next: {} {}", it.next.tool, arguments.join(" "));
         }
-        text + &self.page.text("choose with namespace")
+        text + &self.page.text("choose with namespace or only")
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_kind_of_problem_can_be_chosen_by_its_name() {
+        for kind in
+            ["stale_data", "denied_calls", "failing_calls", "no_endpoints", "pods_not_ready", "lost_mtls"]
+                .into_iter()
+                .chain(["unrouted_calls", "policy_finding", "no_mtls", "slow_calls", "partly_meshed"])
+                .chain(["unscraped_pods"])
+        {
+            let only: Only = serde_json::from_value(kind.into()).unwrap();
+            assert_eq!(only.kind().as_str(), kind);
+        }
+    }
 
     #[test]
     fn the_namespace_of_what_a_finding_is_about_is_found_in_both_orders() {

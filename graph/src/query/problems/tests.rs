@@ -160,6 +160,34 @@ fn grave_problems_come_first_and_of_equal_ones_the_larger() {
 }
 
 #[test]
+fn a_kind_that_there_is_much_of_does_not_hide_the_others() {
+    let mut graph = mk_graph();
+    let ids: Vec<String> = (0..5).map(|n| format!("shop/deployment/web->shop/s{n}:80")).collect();
+    for id in &ids {
+        mk_edge(&mut graph, id, &[], Tls::Mutual);
+    }
+    let denied = |n: usize| EdgeMetrics { denied: Some(9.0 - n as f64), ..calls(10.0, 1.0) };
+    let mut rows: Vec<(&str, EdgeMetrics)> =
+        ids.iter().enumerate().map(|(n, id)| (&**id, denied(n))).collect();
+    rows.push((WEB_TO_CART, calls(10.0, 0.5)));
+    rows.push((CART_TO_DB, EdgeMetrics { unrouted: Some(1.0), ..calls(10.0, 1.0) }));
+    let told = told(&graph, &mk_metrics(&rows));
+    let about: Vec<&str> = told.iter().map(|it| it.split(':').next().unwrap()).collect();
+    assert_eq!(
+        about,
+        [
+            "error denied_calls shop/s0",
+            "error denied_calls shop/s1",
+            "error denied_calls shop/s2",
+            "error failing_calls shop/cart",
+            "error denied_calls shop/s3",
+            "error denied_calls shop/s4",
+            "warning unrouted_calls data/db",
+        ]
+    );
+}
+
+#[test]
 fn mutual_tls_is_missed_only_where_both_ends_are_meshed_and_its_loss_is_graver() {
     let mut graph = mk_graph();
     let plain = Tls::No { reason: "disabled".into() };
