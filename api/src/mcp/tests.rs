@@ -273,6 +273,7 @@ async fn a_question_about_nothing_says_what_there_is_instead() {
         ("get_policies", json!({}), "name a `target`"),
         ("list_access", json!({}), "name what to list"),
         ("get_graph", json!({"depth": 9}), "`depth` is 9, but must be from 1 to 8"),
+        ("get_graph", json!({"depth": 2}), "it needs `from` or `to`"),
         ("find_problems", json!({"namespace": "team-00"}), "did you mean team-000?"),
     ] {
         let error = ask(&context, tool, arguments).await.unwrap_err().to_string();

@@ -149,6 +149,10 @@ fn is_one(number: &usize) -> bool {
 async fn run(mut call: Call) -> Result<Answer, ToolError> {
     let asked = super::asked(&call);
     let arguments: Arguments = call.arguments()?;
+    if arguments.depth.is_some() && arguments.from.is_none() && arguments.to.is_none() {
+        let hint = "`depth` is how far to follow calls, so it needs `from` or `to`";
+        return Err(ToolError::Arguments(hint.to_owned()));
+    }
     let view = call.view()?;
     // Summing up 100,000 edges takes longer than other requests should wait.
     let inside = view.clone();
