@@ -35,6 +35,10 @@ proto-check:
 deny:
     test/run deny
 
+# The MCP endpoint: `just mcp conformance` (the official suite) or `just mcp clients` (clients of others).
+mcp what:
+    test/mcp/run {{ what }}
+
 # Search for inputs that break a reader, in all targets or some: `FUZZ_SECONDS=600 just fuzz delta`.
 fuzz *targets:
     test/run fuzz {{ targets }}

@@ -5,15 +5,19 @@
 //! ```
 //!
 //! Both eras of the protocol are spoken at once: 2026-07-28, without sessions, and what begins with `initialize`.
-//! Start at [`tool::TOOLS`], the table of what a model can ask; [`server`] is what rmcp calls.
+//! Start at [`tool::TOOLS`], the table of what a model can ask; [`server`] is what rmcp calls, and [`offer`] is where
+//! resources, prompts, completion and subscriptions are plugged in.
 
 pub(crate) mod arguments;
 pub(crate) mod change;
+#[cfg(feature = "conformance")]
+mod conformance;
 pub(crate) mod freshness;
 mod gate;
 pub(crate) mod history;
 mod kubernetes;
 pub mod metrics;
+pub(crate) mod offer;
 pub(crate) mod page;
 mod promql;
 pub(crate) mod schema;

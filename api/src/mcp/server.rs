@@ -1,18 +1,27 @@
 //! What rmcp calls: the protocol's methods, each measured and logged, over our own tables.
+#![expect(deprecated, reason = "older revisions have logging/setLevel and subscriptions to one resource")]
 
 use super::{
     Context,
     gate::Caller,
     metrics::McpMetrics,
+    offer::{Offer, no_resource, offers},
     tool::{Answer, Call, TOOLS, Tool, ToolError},
 };
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{
-        CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, Implementation,
-        ListToolsResult, PaginatedRequestParams, ServerCapabilities, ServerConfig, Tool as Definition,
+        CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, CompleteRequestMethod,
+        CompleteRequestParams, CompleteResult, ConstString, ContentBlock, GetPromptRequestMethod,
+        GetPromptRequestParams, GetPromptResponse, Implementation, ListPromptsRequestMethod,
+        ListPromptsResult, ListResourceTemplatesRequestMethod, ListResourceTemplatesResult,
+        ListResourcesRequestMethod, ListResourcesResult, ListToolsResult, PaginatedRequestParams,
+        ProtocolVersion, ReadResourceRequestMethod, ReadResourceRequestParams, ReadResourceResponse,
+        ServerCapabilities, ServerConfig, SetLevelRequestMethod, SetLevelRequestParams,
+        SubscribeRequestMethod, SubscribeRequestParams, SubscriptionFilter, Tool as Definition,
+        UnsubscribeRequestMethod, UnsubscribeRequestParams,
     },
-    service::RequestContext,
+    service::{RequestContext, SubscriptionContext},
 };
 use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout};
@@ -41,6 +50,10 @@ struct Inner {
     metrics: McpMetrics,
     /// [`TOOLS`] with their schemas, made once.
     tools: Vec<(Tool, Definition)>,
+    /// What else there is.
+    offers: Vec<Arc<dyn Offer>>,
+    /// What clients are told of all that.
+    info: ServerConfig,
 }
 
 // === impl Server ===
@@ -48,7 +61,14 @@ struct Inner {
 impl Server {
     pub(crate) fn new(context: Context, metrics: McpMetrics) -> Self {
         let tools = TOOLS.iter().map(|tool| (*tool, tool.definition())).collect();
-        Self(Arc::new(Inner { context, metrics, tools }))
+        let offers = offers(&context);
+        let info = info(&offers);
+        Self(Arc::new(Inner { context, metrics, tools, offers, info }))
+    }
+
+    /// The first offer of which something is true.
+    fn offer(&self, has: impl Fn(&dyn Offer) -> bool) -> Option<&Arc<dyn Offer>> {
+        self.0.offers.iter().find(|it| has(&***it))
     }
 
     fn tool(&self, name: &str) -> Option<&(Tool, Definition)> {
@@ -103,6 +123,19 @@ impl Server {
     }
 }
 
+/// What clients are told before they ask.
+fn info(offers: &[Arc<dyn Offer>]) -> ServerConfig {
+    let mut capabilities = ServerCapabilities::builder().enable_tools().build();
+    for offer in offers {
+        offer.announce(&mut capabilities);
+    }
+    let mut info = ServerConfig::new(capabilities);
+    info.server_info = Implementation::new("linkerd-mcp", env!("CARGO_PKG_VERSION"));
+    info.server_info.title = Some("Linkerd mesh".to_owned());
+    info.instructions = Some(INSTRUCTIONS.to_owned());
+    info
+}
+
 /// How a call went, for counting and logging.
 struct CallToolOutcome {
     tool: &'static str,
@@ -112,12 +145,7 @@ struct CallToolOutcome {
 
 impl ServerHandler for Server {
     fn get_info(&self) -> ServerConfig {
-        let capabilities = ServerCapabilities::builder().enable_tools().build();
-        let mut info = ServerConfig::new(capabilities);
-        info.server_info = Implementation::new("linkerd-mcp", env!("CARGO_PKG_VERSION"));
-        info.server_info.title = Some("Linkerd mesh".to_owned());
-        info.instructions = Some(INSTRUCTIONS.to_owned());
-        info
+        self.0.info.clone()
     }
 
     async fn list_tools(
@@ -126,21 +154,22 @@ impl ServerHandler for Server {
         _: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
         let started = Instant::now();
-        let answer = match request.and_then(|it| it.cursor) {
-            // All fit on one page, so no cursor was ever given.
-            Some(_) => Err(ErrorData::invalid_params("there is no such cursor: leave it out", None)),
-            None => {
-                let tools = self.0.tools.iter().map(|(_, definition)| definition.clone()).collect();
-                Ok(ListToolsResult::with_all_items(tools)
-                    .with_ttl_ms(LIST_TTL_MS)
-                    .with_cache_scope(CacheScope::Private))
-            }
-        };
+        let answer = one_page(request).map(|()| {
+            let tools = self.0.tools.iter().map(|(_, definition)| definition);
+            let offered = self.0.offers.iter().flat_map(|it| it.tools());
+            ListToolsResult::with_all_items(tools.chain(offered).cloned().collect())
+                .with_ttl_ms(LIST_TTL_MS)
+                .with_cache_scope(CacheScope::Private)
+        });
         self.measured("tools/list", started, answer)
     }
 
     fn get_tool(&self, name: &str) -> Option<Definition> {
-        self.tool(name).map(|(_, definition)| definition.clone())
+        let mut offered = self.0.offers.iter().flat_map(|it| it.tools());
+        match self.tool(name) {
+            Some((_, definition)) => Some(definition.clone()),
+            None => offered.find(|it| it.name == name).cloned(),
+        }
     }
 
     async fn call_tool(
@@ -149,6 +178,12 @@ impl ServerHandler for Server {
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         let started = Instant::now();
+        if self.tool(&request.name).is_none()
+            && let Some(offer) = self.offer(|it| it.tools().iter().any(|tool| tool.name == request.name))
+        {
+            let answer = offer.call(request, context).await;
+            return self.measured("tools/call", started, answer);
+        }
         let caller = caller(&context);
         let CallToolOutcome { tool, status, result } = self.call(request, &context).await;
         let took = started.elapsed();
@@ -164,6 +199,199 @@ impl ServerHandler for Server {
         );
         self.measured("tools/call", started, result.map(CallToolResponse::Complete))
     }
+
+    async fn list_resources(
+        &self,
+        request: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListResourcesResult, ErrorData> {
+        let started = Instant::now();
+        let announced = self.0.info.capabilities.resources.is_some();
+        let answer = announced_page::<ListResourcesRequestMethod>(announced, request).map(|()| {
+            let all = self.0.offers.iter().flat_map(|it| it.resources(&context)).collect();
+            ListResourcesResult::with_all_items(all)
+                .with_ttl_ms(LIST_TTL_MS)
+                .with_cache_scope(CacheScope::Private)
+        });
+        self.measured("resources/list", started, answer)
+    }
+
+    async fn list_resource_templates(
+        &self,
+        request: Option<PaginatedRequestParams>,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ListResourceTemplatesResult, ErrorData> {
+        let started = Instant::now();
+        let announced = self.0.info.capabilities.resources.is_some();
+        let answer = announced_page::<ListResourceTemplatesRequestMethod>(announced, request).map(|()| {
+            let all = self.0.offers.iter().flat_map(|it| it.templates()).collect();
+            ListResourceTemplatesResult::with_all_items(all)
+                .with_ttl_ms(LIST_TTL_MS)
+                .with_cache_scope(CacheScope::Private)
+        });
+        self.measured("resources/templates/list", started, answer)
+    }
+
+    async fn read_resource(
+        &self,
+        request: ReadResourceRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ReadResourceResponse, ErrorData> {
+        let started = Instant::now();
+        let mut answer = match self.offer(|it| it.has_resource(&request.uri)) {
+            Some(offer) => offer.read(request, context).await,
+            None if self.0.info.capabilities.resources.is_some() => Err(no_resource(&request.uri)),
+            None => Err(ErrorData::method_not_found::<ReadResourceRequestMethod>()),
+        };
+        if let Ok(ReadResourceResponse::Complete(result)) = &mut answer {
+            result.ttl_ms.get_or_insert(0);
+            result.cache_scope.get_or_insert(CacheScope::Private);
+        }
+        self.measured("resources/read", started, answer)
+    }
+
+    async fn list_prompts(
+        &self,
+        request: Option<PaginatedRequestParams>,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ListPromptsResult, ErrorData> {
+        let started = Instant::now();
+        let announced = self.0.info.capabilities.prompts.is_some();
+        let answer = announced_page::<ListPromptsRequestMethod>(announced, request).map(|()| {
+            let all = self.0.offers.iter().flat_map(|it| it.prompts()).cloned().collect();
+            ListPromptsResult::with_all_items(all)
+                .with_ttl_ms(LIST_TTL_MS)
+                .with_cache_scope(CacheScope::Private)
+        });
+        self.measured("prompts/list", started, answer)
+    }
+
+    async fn get_prompt(
+        &self,
+        request: GetPromptRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<GetPromptResponse, ErrorData> {
+        let started = Instant::now();
+        let answer = match self.offer(|it| it.prompts().iter().any(|prompt| prompt.name == request.name)) {
+            Some(offer) => offer.prompt(request, context).await,
+            None if self.0.info.capabilities.prompts.is_some() => {
+                Err(ErrorData::invalid_params("there is no such prompt; prompts/list has all", None))
+            }
+            None => Err(ErrorData::method_not_found::<GetPromptRequestMethod>()),
+        };
+        self.measured("prompts/get", started, answer)
+    }
+
+    async fn complete(
+        &self,
+        request: CompleteRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CompleteResult, ErrorData> {
+        let started = Instant::now();
+        let answer = match self.offer(|it| it.completes(&request.r#ref)) {
+            Some(offer) => offer.complete(request, context).await,
+            None if self.0.info.capabilities.completions.is_some() => {
+                Err(ErrorData::invalid_params("there is no such prompt or resource template", None))
+            }
+            None => Err(ErrorData::method_not_found::<CompleteRequestMethod>()),
+        };
+        self.measured("completion/complete", started, answer)
+    }
+
+    fn accepted_subscription_filter(&self, requested: &SubscriptionFilter) -> Option<SubscriptionFilter> {
+        let accepted = self.0.offers.iter().map(|it| it.accept(requested));
+        accepted.reduce(union)
+    }
+
+    async fn listen(&self, subscription: SubscriptionContext) -> Result<(), ErrorData> {
+        let subscription = Arc::new(subscription);
+        let offers = self.0.offers.iter().map(|it| it.listen(subscription.clone()));
+        let all = futures::future::join_all(offers);
+        tokio::select! {
+            () = subscription.cancelled() => {}
+            // Those that have nothing to send return at once; the stream is the client's to close.
+            _ = async { all.await; std::future::pending::<()>().await } => {}
+        }
+        Ok(())
+    }
+
+    async fn subscribe(
+        &self,
+        request: SubscribeRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        let started = Instant::now();
+        let answer = match self.offer(|it| it.has_resource(&request.uri)) {
+            Some(offer) => offer.subscribe(request.uri, context).await,
+            None if self.0.info.capabilities.resources.is_some() => Err(no_resource(&request.uri)),
+            None => Err(ErrorData::method_not_found::<SubscribeRequestMethod>()),
+        };
+        self.measured("resources/subscribe", started, answer)
+    }
+
+    async fn unsubscribe(
+        &self,
+        request: UnsubscribeRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        let started = Instant::now();
+        let answer = match self.offer(|it| it.has_resource(&request.uri)) {
+            Some(offer) => offer.unsubscribe(request.uri, context).await,
+            None if self.0.info.capabilities.resources.is_some() => Err(no_resource(&request.uri)),
+            None => Err(ErrorData::method_not_found::<UnsubscribeRequestMethod>()),
+        };
+        self.measured("resources/unsubscribe", started, answer)
+    }
+
+    async fn set_level(
+        &self,
+        _: SetLevelRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        let started = Instant::now();
+        let stateless = context.protocol_version().is_some_and(|it| it >= ProtocolVersion::V_2026_07_28);
+        let answer = match self.offer(|it| it.logs()) {
+            Some(_) if !stateless => Ok(()),
+            _ => Err(ErrorData::method_not_found::<SetLevelRequestMethod>()),
+        };
+        self.measured("logging/setLevel", started, answer)
+    }
+}
+
+/// All lists fit on one page, so no cursor was ever given.
+fn one_page(request: Option<PaginatedRequestParams>) -> Result<(), ErrorData> {
+    match request.and_then(|it| it.cursor) {
+        Some(_) => Err(ErrorData::invalid_params("there is no such cursor: leave it out", None)),
+        None => Ok(()),
+    }
+}
+
+/// The same for a list of what is there only when it is announced.
+fn announced_page<M: ConstString>(
+    announced: bool,
+    request: Option<PaginatedRequestParams>,
+) -> Result<(), ErrorData> {
+    if announced { one_page(request) } else { Err(ErrorData::method_not_found::<M>()) }
+}
+
+/// What either can serve.
+fn union(one: SubscriptionFilter, other: SubscriptionFilter) -> SubscriptionFilter {
+    let either = |one: Option<bool>, other: Option<bool>| match (one, other) {
+        (Some(true), _) | (_, Some(true)) => Some(true),
+        _ => None,
+    };
+    let mut all = SubscriptionFilter::new();
+    all.tools_list_changed = either(one.tools_list_changed, other.tools_list_changed);
+    all.prompts_list_changed = either(one.prompts_list_changed, other.prompts_list_changed);
+    all.resources_list_changed = either(one.resources_list_changed, other.resources_list_changed);
+    let uris = [one.resource_subscriptions, other.resource_subscriptions];
+    if uris.iter().any(Option::is_some) {
+        let mut uris: Vec<String> = uris.into_iter().flatten().flatten().collect();
+        uris.sort_unstable();
+        uris.dedup();
+        all.resource_subscriptions = Some(uris);
+    }
+    all
 }
 
 /// Who asks: the gate has put it there; over stdio it is whoever started this process.
