@@ -7,6 +7,7 @@ pub(crate) mod cluster;
 mod error;
 mod forward;
 pub(crate) mod kubeconfig;
+pub(crate) mod way;
 
 pub(crate) use error::Error;
 

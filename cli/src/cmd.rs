@@ -11,6 +11,7 @@ pub(crate) mod extension_metadata;
 pub(crate) mod graph;
 pub(crate) mod install;
 pub(crate) mod lint;
+pub(crate) mod mcp;
 pub(crate) mod prune;
 pub(crate) mod resolve;
 pub(crate) mod serve;
@@ -53,6 +54,8 @@ pub(crate) enum Command {
     Serve(serve::ServeArgs),
     /// Run controller and API in this process against a simulated mesh; needs no cluster
     Demo(demo::DemoArgs),
+    /// Speak the Model Context Protocol over stdin and stdout, for clients that start a process
+    Mcp(mcp::McpArgs),
     /// Print the version of this command and of the API it reaches
     Version(version::VersionArgs),
     /// Print a completion script for a shell
@@ -97,6 +100,7 @@ pub(crate) async fn run(globals: &Globals, command: Command) -> anyhow::Result<E
         Command::Prune(args) => prune::run(globals, &args).await,
         Command::Serve(args) => serve::run(globals, args).await,
         Command::Demo(args) => demo::run(globals, args).await,
+        Command::Mcp(args) => mcp::run(globals, args).await,
         Command::Version(args) => version::run(globals, args).await,
         Command::Completion(args) => completion::run(&args),
     }

@@ -9,6 +9,7 @@ mod install;
 mod name;
 mod offline;
 mod output;
+mod relay;
 mod source;
 mod terminal;
 

@@ -26,7 +26,7 @@ const RETAIN: Duration = Duration::from_secs(60);
 const START: Duration = Duration::from_secs(60);
 
 /// As many as Kubernetes itself supports in one cluster.
-const MOST_SERVICES: u64 = simulate::MAX_SERVICES as u64;
+pub(crate) const MOST_SERVICES: u64 = simulate::MAX_SERVICES as u64;
 
 /// Arguments of `demo`.
 #[derive(Debug, Args)]
@@ -52,19 +52,19 @@ pub(crate) struct DemoArgs {
     pub(crate) no_follow: bool,
 }
 
+// === impl DemoArgs ===
+
+impl DemoArgs {
+    /// One that only serves, on a free port.
+    pub(crate) fn quiet(services: Option<u32>) -> Self {
+        let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self { services, seed: 1, listen, once: false, no_follow: true }
+    }
+}
+
 /// Serves until SIGTERM or Ctrl-C, and prints the graph as it moves.
 pub(crate) async fn run(globals: &Globals, args: DemoArgs) -> anyhow::Result<()> {
-    let bound = embedded::bind(args.listen, None, None, mcp::Options::default()).await?;
-    let (sender, messages) = mpsc::channel(4096);
-    let options = simulate::Options {
-        services: args.services.map_or(0, |services| services as usize),
-        seed: args.seed,
-    };
-    let source = simulate::start(options, sender);
-    let options = index::Options { poll: POLL, retain: RETAIN, ..index::Options::default() };
-    let running = bound.start(options, messages, source);
-    let here = Globals { api_addr: Some(running.address.to_string().parse()?), ..globals.clone() };
-    first_numbers(&here).await?;
+    let (running, here) = start(globals, &args).await?;
     if args.once {
         graph::run(&here, GraphArgs::everything(false)).await?;
         return running.until(std::future::ready(())).await;
@@ -83,6 +83,25 @@ pub(crate) async fn run(globals: &Globals, args: DemoArgs) -> anyhow::Result<()>
     let mut outcome = Ok(());
     running.until(async { outcome = followed.await }).await?;
     outcome
+}
+
+/// Starts it, waits for its first numbers, and gives the flags that lead to it.
+pub(crate) async fn start(
+    globals: &Globals,
+    args: &DemoArgs,
+) -> anyhow::Result<(embedded::Running, Globals)> {
+    let bound = embedded::bind(args.listen, None, None, mcp::Options::default()).await?;
+    let (sender, messages) = mpsc::channel(4096);
+    let options = simulate::Options {
+        services: args.services.map_or(0, |services| services as usize),
+        seed: args.seed,
+    };
+    let source = simulate::start(options, sender);
+    let options = index::Options { poll: POLL, retain: RETAIN, ..index::Options::default() };
+    let running = bound.start(options, messages, source);
+    let here = Globals { api_addr: Some(running.address.to_string().parse()?), ..globals.clone() };
+    first_numbers(&here).await?;
+    Ok((running, here))
 }
 
 /// Waits until the first poll's numbers are in, so that the first thing printed is a graph.

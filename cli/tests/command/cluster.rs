@@ -135,7 +135,7 @@ fn namespaces() -> (u16, Value) {
 }
 
 /// A cluster with the extension in a namespace of its own name.
-fn installed(path: &str) -> Option<(u16, Value)> {
+pub(crate) fn installed(path: &str) -> Option<(u16, Value)> {
     match path.split('?').next().unwrap_or_default() {
         "/api/v1/namespaces" if path.contains("linkerd.io%2Fextension%3Dmcp") => Some(namespaces()),
         "/api/v1/namespaces/mesh-tools/pods" if path.contains("component%3Dmcp-api") => {

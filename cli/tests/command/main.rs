@@ -6,6 +6,7 @@ mod demo;
 #[path = "../../src/golden.rs"]
 mod golden;
 mod graph;
+mod mcp;
 mod offline;
 mod policy;
 #[path = "../sample/mod.rs"]
