@@ -79,6 +79,9 @@ fn plain(schema: &mut schemars::Schema) {
             object.insert("type".to_owned(), only);
         }
     }
+    if let Some(Value::Array(values)) = object.get_mut("enum") {
+        values.retain(|it| !it.is_null());
+    }
     if object.get("default") == Some(&Value::Null) {
         object.remove("default");
     }
@@ -100,6 +103,15 @@ mod tests {
         Other,
     }
 
+    /// Choices without words of their own.
+    #[derive(Deserialize, JsonSchema)]
+    #[serde(rename_all = "lowercase")]
+    #[allow(dead_code, reason = "only its schema is looked at")]
+    enum Bare {
+        Left,
+        Right,
+    }
+
     /// Asked.
     #[derive(Deserialize, JsonSchema)]
     #[allow(dead_code, reason = "only its schema is looked at")]
@@ -111,6 +123,8 @@ mod tests {
         count: u32,
         /// Which.
         choice: Option<Choice>,
+        /// Where.
+        side: Option<Bare>,
     }
 
     #[test]
@@ -121,6 +135,7 @@ mod tests {
                 "name": {"description": "A name.", "type": "string"},
                 "count": {"description": "A count.", "type": "integer", "minimum": 0, "default": 0},
                 "choice": {"description": "Which.", "type": "string", "enum": ["one", "other"]},
+                "side": {"description": "Where.", "type": "string", "enum": ["left", "right"]},
             },
             "additionalProperties": false,
         });
