@@ -64,7 +64,7 @@ async fn context(mesh: &Mesh, before: Option<&Mesh>) -> Context {
     let follower = replica.clone();
     tokio::spawn(async move { follower.follow(Once(Some(snapshot))).await });
     ticks.wait_for(|tick| tick.revision > 0).await.unwrap();
-    Context { replica, history }
+    Context { replica, prometheus: None, kubernetes: None, history }
 }
 
 fn tool(name: &str) -> Tool {
