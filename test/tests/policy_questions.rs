@@ -82,9 +82,12 @@ async fn start() -> Line {
     let controller = Controller::start(&options).await.unwrap();
     let api = Api::start(&rig.redis.url()).await.unwrap();
     // With the edges external destinations come, which are asked about too.
-    api.until("calls are seen", |graph| graph["externals"]["203.0.113.10:443"].is_object().then_some(()))
-        .await
-        .unwrap();
+    api.until("calls are seen, and every kind is synced", |graph| {
+        let synced = graph["freshness"]["topology"]["synced"] == true;
+        (synced && graph["externals"]["203.0.113.10:443"].is_object()).then_some(())
+    })
+    .await
+    .unwrap();
     let manifests = fixtures::dir().join("mesh").to_string_lossy().into_owned();
     Line { _rig: rig, _controller: controller, api, manifests }
 }
