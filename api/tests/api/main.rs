@@ -5,6 +5,7 @@ mod admin;
 mod fixture;
 mod graph;
 mod http;
+mod mcp;
 mod rig;
 mod watch;
 mod watchers;
