@@ -127,6 +127,31 @@ async fn the_list_of_tools_is_as_somebody_has_read_it() {
     assert!(tokens < 8_000, "{tokens} tokens");
 }
 
+/// The table in docs/mcp.md. `UPDATE_GOLDEN=1` writes it anew.
+#[tokio::test]
+async fn the_tools_that_are_documented_are_those_there_are() {
+    const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/mcp.md");
+    let (_rig, mcp) = ready().await;
+    let listed = mcp.ask("tools/list", json!({})).await;
+    let mut table = String::from("<!-- tools -->\n\n| tool | what it answers |\n|---|---|\n");
+    for tool in listed.body["result"]["tools"].as_array().unwrap() {
+        let (name, description) = (tool["name"].as_str().unwrap(), tool["description"].as_str().unwrap());
+        // Its first sentence says what it answers; the others are for the model that chooses.
+        let sentence =
+            description.split_once(". ").map_or(description, |(first, _)| first).trim_end_matches('.');
+        table.push_str(&format!("| `{name}` | {sentence} |\n"));
+    }
+    table.push('\n');
+    let document = std::fs::read_to_string(DOCUMENT).unwrap();
+    let (before, rest) = document.split_once("<!-- tools -->").expect("the mark where the table begins");
+    let (written, after) = rest.split_once("<!-- /tools -->").expect("the mark where it ends");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(DOCUMENT, format!("{before}{table}<!-- /tools -->{after}")).unwrap();
+        return;
+    }
+    assert_eq!(format!("<!-- tools -->{written}"), table, "UPDATE_GOLDEN=1 writes the table anew");
+}
+
 #[tokio::test]
 async fn requests_that_cannot_be_meant_are_errors_of_the_protocol() {
     let (_rig, mcp) = ready().await;

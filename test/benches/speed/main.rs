@@ -8,6 +8,7 @@
 
 mod access;
 mod assemble;
+mod mcp;
 mod measure;
 mod mesh;
 mod rpc;
@@ -20,7 +21,7 @@ use measure::Table;
 /// Name, and what it measures.
 type Section = (&'static str, fn(&mut Table));
 
-const SECTIONS: [Section; 8] = [
+const SECTIONS: [Section; 9] = [
     ("snapshot", wire::snapshot),
     ("delta", wire::delta),
     ("frame", wire::frame),
@@ -29,6 +30,7 @@ const SECTIONS: [Section; 8] = [
     ("serve", serve::serve),
     ("watch", watch::watch),
     ("fanout", watch::fan_out),
+    ("mcp", mcp::mcp),
 ];
 
 fn main() {

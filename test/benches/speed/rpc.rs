@@ -59,8 +59,13 @@ pub(crate) fn feed() -> (mpsc::UnboundedSender<Event>, Feed) {
 pub(crate) fn serve<S: Subscription + 'static>(threads: usize, subscription: S) -> Served {
     let runtime = server_runtime(threads);
     let (address, metrics, replica) = runtime.block_on(async {
-        let config =
-            Config { listen: SocketAddr::from(([127, 0, 0, 1], 0)), admin_listen: None, ..Config::default() };
+        let config = Config {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            admin_listen: None,
+            // One caller asks more often than any should.
+            mcp: linkerd_mcp_api::mcp::Options { calls_per_second: 0, ..Default::default() },
+            ..Config::default()
+        };
         let mut registry = Registry::default();
         let api = Api::bind(config, &mut registry).await.unwrap();
         let started = (api.local_addr(), api.metrics().clone(), api.replica().clone());
