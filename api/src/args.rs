@@ -14,7 +14,7 @@ use clap::{Parser, ValueEnum};
 use linkerd_mcp_feed::{End, RedisArgs, RedisMetrics};
 use linkerd_mcp_prometheus::{Connection, EndpointArgs};
 use prometheus_client::registry::Registry;
-use std::{io::IsTerminal as _, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io::IsTerminal as _, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -100,6 +100,11 @@ pub struct McpArgs {
         value_name = "COUNT"
     )]
     pub calls_per_second: u32,
+
+    /// YAML file with settings of the MCP endpoint (toolsets, tools, callsPerSecond, allowedOrigins), which win over
+    /// flags; it is read again when it changes
+    #[arg(long = "mcp-config", env = "LINKERD_MCP_MCP_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
 }
 
 /// When something is done.
@@ -148,9 +153,16 @@ impl McpArgs {
         prometheus: Option<Connection>,
         kubernetes: Option<kube::Client>,
     ) -> crate::mcp::Options {
-        let Self { kubernetes_reads, allowed_origins, calls_per_second } = self;
+        let Self { kubernetes_reads, allowed_origins, calls_per_second, config } = self;
         let kubernetes = kubernetes.filter(|_| kubernetes_reads != Reads::Off);
-        crate::mcp::Options { prometheus, kubernetes, allowed_origins, calls_per_second }
+        crate::mcp::Options {
+            prometheus,
+            kubernetes,
+            allowed_origins,
+            calls_per_second,
+            config,
+            ..crate::mcp::Options::default()
+        }
     }
 }
 

@@ -8,6 +8,7 @@
 //! Start at [`tool::TOOLS`], the table of what a model can ask; [`server`] is what rmcp calls, and [`offer`] is where
 //! resources, prompts, completion and subscriptions are plugged in.
 
+mod absent;
 pub(crate) mod arguments;
 pub(crate) mod change;
 #[cfg(feature = "conformance")]
@@ -22,6 +23,7 @@ pub(crate) mod page;
 mod promql;
 pub(crate) mod schema;
 mod server;
+pub mod settings;
 pub(crate) mod share;
 pub(crate) mod text;
 mod tool;
@@ -31,13 +33,14 @@ mod tests;
 
 use crate::replica::Replica;
 use axum::Router;
-use gate::{Gate, origin::Origins, rate::Rates, session::Sessions};
+use gate::{Gate, rate::Rates, session::Sessions};
 use linkerd_mcp_prometheus::Connection;
 use metrics::McpMetrics;
 use rmcp::transport::streamable_http_server::{
     StreamableHttpServerConfig, StreamableHttpService, session::local::LocalSessionManager,
 };
-use std::{fmt, sync::Arc};
+use settings::{Live, Settings};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 /// The path.
@@ -54,6 +57,10 @@ pub struct Options {
     pub allowed_origins: Vec<String>,
     /// Requests that one caller may make a second, twice as many at once; 0 is no limit.
     pub calls_per_second: u32,
+    /// A YAML file with settings that win over these two, and that may change while this runs ([`settings`]).
+    pub config: Option<PathBuf>,
+    /// How often that file is looked at. Kubernetes itself takes up to a minute to bring a changed ConfigMap.
+    pub look_every: Duration,
 }
 
 /// What tools answer from. Cloning shares it.
@@ -62,20 +69,16 @@ pub(crate) struct Context {
     pub(crate) replica: Replica,
     pub(crate) prometheus: Option<Connection>,
     pub(crate) kubernetes: Option<kube::Client>,
+    pub(crate) settings: Live,
     /// What the replica was an hour ago and since.
     pub(crate) history: history::History,
 }
 
 /// The route, with all that stands before it but the check of the Host header. Streams end with `stop`.
-pub(crate) fn route(
-    context: Context,
-    options: &Options,
-    metrics: McpMetrics,
-    stop: CancellationToken,
-) -> Router {
+pub(crate) fn route(context: Context, metrics: McpMetrics, stop: CancellationToken) -> Router {
     let gate = Gate {
-        origins: Origins::new(options.allowed_origins.clone()),
-        rates: Rates::new(options.calls_per_second),
+        settings: context.settings.clone(),
+        rates: Rates::default(),
         sessions: Sessions::new(metrics.sessions.clone()),
         metrics: metrics.clone(),
     };
@@ -104,6 +107,7 @@ impl fmt::Debug for Options {
             .field("kubernetes", &self.kubernetes.is_some())
             .field("allowed_origins", &self.allowed_origins)
             .field("calls_per_second", &self.calls_per_second)
+            .field("config", &self.config)
             .finish()
     }
 }
@@ -116,8 +120,23 @@ impl fmt::Debug for Context {
 
 // === impl Options ===
 
+impl Options {
+    /// The settings that these lead to, with the file read for the first time.
+    pub(crate) async fn settings(&self, metrics: &McpMetrics) -> Result<Live, settings::Error> {
+        let flags = Settings::new(self.calls_per_second, &self.allowed_origins)?;
+        Live::open(flags, self.config.clone(), metrics.settings.clone()).await
+    }
+}
+
 impl Default for Options {
     fn default() -> Self {
-        Self { prometheus: None, kubernetes: None, allowed_origins: Vec::new(), calls_per_second: 100 }
+        Self {
+            prometheus: None,
+            kubernetes: None,
+            allowed_origins: Vec::new(),
+            calls_per_second: 100,
+            config: None,
+            look_every: Duration::from_secs(3),
+        }
     }
 }

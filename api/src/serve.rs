@@ -58,6 +58,7 @@ pub struct Api {
     replica: Replica,
     metrics: ApiMetrics,
     mcp_metrics: McpMetrics,
+    settings: mcp::settings::Live,
 }
 
 /// Why the API cannot start.
@@ -78,6 +79,9 @@ pub enum BindError {
         #[source]
         source: io::Error,
     },
+    /// The settings of the MCP endpoint are wrong.
+    #[error("the MCP endpoint is set up wrongly")]
+    Settings(#[from] mcp::settings::Error),
 }
 
 /// Why serving ended before it was told to.
@@ -128,7 +132,7 @@ impl Api {
     ///
     /// # Errors
     ///
-    /// When the address is not loopback, or is taken.
+    /// When the address is not loopback, or is taken, or the settings of the MCP endpoint are wrong.
     pub async fn bind(config: Config, registry: &mut Registry) -> Result<Self, BindError> {
         if !config.listen.ip().is_loopback() {
             return Err(BindError::NotLoopback(config.listen));
@@ -141,7 +145,8 @@ impl Api {
         let metrics = ApiMetrics::register(registry);
         let replica = Replica::new(config.ring, metrics.clone());
         let mcp_metrics = McpMetrics::register(registry);
-        Ok(Self { config, listener, local_addr, admin, replica, metrics, mcp_metrics })
+        let settings = config.mcp.settings(&mcp_metrics).await?;
+        Ok(Self { config, listener, local_addr, admin, replica, metrics, mcp_metrics, settings })
     }
 
     /// Where gRPC and JSON are served.
@@ -176,7 +181,7 @@ impl Api {
         registry: Arc<Registry>,
         shutdown: impl Future<Output = ()> + Send,
     ) -> Result<(), ServeError> {
-        let Self { config, listener, local_addr, admin, replica, metrics, mcp_metrics } = self;
+        let Self { config, listener, local_addr, admin, replica, metrics, mcp_metrics, settings } = self;
         let (health, health_service) = tonic_health::server::health_reporter();
         let context = MeshContext {
             replica: replica.clone(),
@@ -192,9 +197,10 @@ impl Api {
             history: history.clone(),
             prometheus: config.mcp.prometheus.clone(),
             kubernetes: config.mcp.kubernetes.clone(),
+            settings: settings.clone(),
         };
         let stop = CancellationToken::new();
-        let mcp = mcp::route(mcp_context, &config.mcp, mcp_metrics, stop.clone());
+        let mcp = mcp::route(mcp_context.clone(), mcp_metrics, stop.clone());
         let json =
             Json { replica: replica.clone(), metrics, linkerd: config.linkerd.clone(), boot: rand::random() };
         let hosts = Hosts { bound: local_addr.ip() };
@@ -215,7 +221,7 @@ impl Api {
                 .serve_with_incoming_shutdown(incoming, closing);
             served.await.map_err(ServeError::Server)
         };
-        let admin = serve_admin(admin, Admin { replica: replica.clone(), registry });
+        let admin = serve_admin(admin, Admin { replica: replica.clone(), mcp: mcp_context, registry });
         // Probes are answered to the last: that is how the kubelet learns that nothing more should come here.
         let servers = async {
             tokio::select! {
@@ -233,6 +239,7 @@ impl Api {
             ended = &mut servers => return ended,
             Some(Err(error)) = following.join_next() => return Err(ServeError::Replica(error)),
             () = report(&replica, &health) => {}
+            () = settings.follow(config.mcp.look_every) => {}
             () = shutdown => {}
         }
         tracing::info!("shutting down: telling watchers to leave and waiting for requests under way");

@@ -1,6 +1,6 @@
 //! What Kubernetes and Prometheus ask: are you alive, are you ready, how do you do. On a listener of its own.
 
-use crate::replica::Replica;
+use crate::{mcp, replica::Replica};
 use axum::{
     Router,
     extract::State,
@@ -16,6 +16,7 @@ use std::sync::Arc;
 #[derive(Debug, Clone)]
 pub(crate) struct Admin {
     pub(crate) replica: Replica,
+    pub(crate) mcp: mcp::Context,
     pub(crate) registry: Arc<Registry>,
 }
 
@@ -58,14 +59,16 @@ async fn metrics(State(state): State<Admin>) -> Response {
 }
 
 impl Admin {
-    /// Whether requests should come here, and why not.
+    /// Whether requests should come here, why not, and how many tools models have. None of them is no reason not to be
+    /// ready: that is how operators have set it up, and others ask over gRPC.
     fn report(&self) -> (bool, Value) {
+        let tools = self.mcp.offered().count();
         if self.replica.ticks().borrow().closing {
             return (false, json!({"status": "closing", "reason": "the process is shutting down"}));
         }
         let Some(view) = self.replica.view() else {
             let reason = "no snapshot of the graph has come from the controller yet";
-            return (false, json!({"status": "waiting", "reason": reason}));
+            return (false, json!({"status": "waiting", "reason": reason, "tools": tools}));
         };
         let freshness = linkerd_mcp_proto::json::freshness_of(&self.replica.freshness(&view));
         let graph = &view.graph;
@@ -74,6 +77,6 @@ impl Admin {
             "workloads": graph.workloads.len(),
             "edges": graph.edges.len(),
         });
-        (true, json!({"status": "ready", "graph": size, "freshness": freshness}))
+        (true, json!({"status": "ready", "graph": size, "tools": tools, "freshness": freshness}))
     }
 }

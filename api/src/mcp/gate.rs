@@ -4,7 +4,10 @@
 //! Everything here is decided without looking at what is asked, so that it costs microseconds (performance of a refusal
 //! is part of its worth).
 
-use super::metrics::{McpMetrics, RefusedLabels};
+use super::{
+    metrics::{McpMetrics, RefusedLabels},
+    settings::Live,
+};
 use axum::{
     body::{Body, to_bytes},
     extract::{Request, State},
@@ -20,7 +23,6 @@ pub(crate) mod rate;
 pub(crate) mod rpc;
 pub(crate) mod session;
 
-use origin::Origins;
 use rate::Rates;
 use session::Sessions;
 
@@ -30,7 +32,7 @@ pub(super) const MAX_BODY: usize = 4 << 20;
 /// What requests are held against.
 #[derive(Debug)]
 pub(crate) struct Gate {
-    pub(crate) origins: Origins,
+    pub(crate) settings: Live,
     pub(crate) rates: Rates,
     pub(crate) sessions: Sessions,
     pub(crate) metrics: McpMetrics,
@@ -45,7 +47,8 @@ pub(crate) struct Caller(pub(crate) Arc<str>);
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refused {
     #[error(
-        "requests of the web page {0} are not answered; an operator can allow it with --mcp-allowed-origin"
+        "requests of the web page {0} are not answered; an operator can allow it with --mcp-allowed-origin, or \
+         with allowedOrigins in the settings of the endpoint"
     )]
     Origin(String),
     #[error("the request is larger than {MAX_BODY} bytes")]
@@ -79,13 +82,15 @@ pub(super) async fn check(State(gate): State<Arc<Gate>>, request: Request, next:
 }
 
 async fn pass(gate: &Arc<Gate>, request: Request, next: Next) -> Result<Response, Refused> {
+    let settings = gate.settings.load();
     for origin in request.headers().get_all(header::ORIGIN) {
-        if !gate.origins.allow(origin) {
+        if !settings.origins.allow(origin) {
             return Err(Refused::Origin(super::text::data(&String::from_utf8_lossy(origin.as_bytes()))));
         }
     }
     let caller = request.extensions().get::<Caller>().cloned().unwrap_or_else(Caller::local);
-    gate.rates.take(&caller)?;
+    gate.rates.take(&caller, settings.calls_per_second)?;
+    drop(settings);
     let (mut parts, body) = request.into_parts();
     let session = session_of(&parts.headers);
     if let Some(id) = &session

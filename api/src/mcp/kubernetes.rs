@@ -27,6 +27,9 @@ pub(crate) enum Error {
     /// There is no such object.
     #[error("there is no {kind} `{name}` in namespace `{namespace}`")]
     NotFound { kind: String, namespace: String, name: String },
+    /// What would become a part of a path is no name.
+    #[error("`{0}` is no name that Kubernetes has: lower-case letters, digits and `-`, as in `shop`")]
+    Name(&'static str),
     /// Something else.
     #[error("the Kubernetes API could not be asked for {resource}: {why}")]
     Failed { resource: String, why: String },
@@ -41,6 +44,7 @@ impl Error {
             Self::NotConfigured => "not_configured",
             Self::Forbidden { .. } => "forbidden",
             Self::NotFound { .. } => "not_found",
+            Self::Name(_) => "invalid_arguments",
             Self::Failed { .. } => "unavailable",
         }
     }
@@ -57,6 +61,18 @@ impl Error {
             _ => Self::Failed { resource: resource.to_owned(), why: "no answer".to_owned() },
         }
     }
+}
+
+/// `name` where it is one. It becomes a part of a path, where `shop/secrets/x?` would lead to something else.
+///
+/// # Errors
+///
+/// When the argument `field` has something else.
+pub(super) fn name<'a>(field: &'static str, name: &'a str) -> Result<&'a str, Error> {
+    let known = |it: u8| it.is_ascii_lowercase() || it.is_ascii_digit() || b"-.".contains(&it);
+    let fits = !name.is_empty() && name.len() <= 253 && name.bytes().all(known);
+    // Two dots would lead upwards.
+    if fits && name.bytes().any(|it| it != b'.') { Ok(name) } else { Err(Error::Name(field)) }
 }
 
 /// The client.
@@ -80,4 +96,21 @@ where
     let ObjectList { items, metadata, .. } =
         api.list(&parameters).await.map_err(|error| Error::of("list", resource, error))?;
     Ok((items, metadata.continue_.is_some_and(|it| !it.is_empty())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_leads_elsewhere_is_no_name() {
+        for good in ["shop", "web-5d4f.7", "0"] {
+            assert_eq!(name("namespace", good).unwrap(), good);
+        }
+        for bad in ["", ".", "..", "shop/secrets/x?", "shop%2fsecrets", "Shop", "a b", "#", &"x".repeat(254)]
+        {
+            let error = name("namespace", bad).unwrap_err();
+            assert!(error.to_string().starts_with("`namespace` is no name"), "{bad}: {error}");
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! What the MCP endpoint counts. Labels are names from our own tables; what clients write is never one.
 
+use super::settings::live::ReloadMetrics;
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
@@ -16,6 +17,7 @@ pub struct McpMetrics {
     tool_duration: Family<ToolNameLabels, Histogram>,
     pub(crate) refused: Family<RefusedLabels, Counter>,
     pub(crate) sessions: Gauge,
+    pub(crate) settings: ReloadMetrics,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -55,6 +57,7 @@ impl McpMetrics {
     /// Registers everything under the prefix `mcp`.
     pub fn register(registry: &mut Registry) -> Self {
         let histogram = || Histogram::new(SECONDS);
+        let mcp = registry.sub_registry_with_prefix("mcp");
         let metrics = Self {
             requests: Family::default(),
             duration: Family::new_with_constructor(histogram),
@@ -62,9 +65,9 @@ impl McpMetrics {
             tool_duration: Family::new_with_constructor(histogram),
             refused: Family::default(),
             sessions: Gauge::default(),
+            settings: ReloadMetrics::register(mcp),
         };
         let it = &metrics;
-        let mcp = registry.sub_registry_with_prefix("mcp");
         mcp.register(
             "requests",
             "Requests of the Model Context Protocol, by method and result",

@@ -93,7 +93,7 @@ impl Server {
         context: &RequestContext<RoleServer>,
     ) -> CallToolOutcome {
         let Some((tool, definition)) = self.tool(&request.name) else {
-            let names: Vec<&str> = TOOLS.iter().map(|tool| tool.name).collect();
+            let names: Vec<&str> = self.0.context.offered().map(|tool| tool.name).collect();
             let message = format!("there is no such tool; there are {}", names.join(", "));
             return CallToolOutcome {
                 tool: "unknown",
@@ -101,6 +101,16 @@ impl Server {
                 result: Err(ErrorData::invalid_params(message, None)),
             };
         };
+        if let Err(absent) = self.0.context.offers(tool) {
+            return CallToolOutcome {
+                tool: tool.name,
+                status: absent.status(),
+                result: Err(ErrorData::invalid_params(
+                    format!("there is no tool {}: {absent}", tool.name),
+                    None,
+                )),
+            };
+        }
         let call = Call {
             context: self.0.context.clone(),
             arguments: request.arguments,
@@ -155,7 +165,8 @@ impl ServerHandler for Server {
     ) -> Result<ListToolsResult, ErrorData> {
         let started = Instant::now();
         let answer = one_page(request).map(|()| {
-            let tools = self.0.tools.iter().map(|(_, definition)| definition);
+            let here = |(tool, _): &&(Tool, Definition)| self.0.context.offers(tool).is_ok();
+            let tools = self.0.tools.iter().filter(here).map(|(_, definition)| definition);
             let offered = self.0.offers.iter().flat_map(|it| it.tools());
             ListToolsResult::with_all_items(tools.chain(offered).cloned().collect())
                 .with_ttl_ms(LIST_TTL_MS)

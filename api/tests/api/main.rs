@@ -6,6 +6,7 @@ mod fixture;
 mod graph;
 mod http;
 mod mcp;
+mod mcp_settings;
 mod rig;
 mod watch;
 mod watchers;

@@ -2,19 +2,15 @@
 
 use super::{Caller, Refused};
 use parking_lot::Mutex;
-use std::{
-    collections::HashMap,
-    sync::atomic::{AtomicU32, Ordering},
-};
+use std::collections::HashMap;
 use tokio::time::Instant;
 
 /// The most callers that are remembered; one that has not asked for a while is as good as new.
 const MAX_CALLERS: usize = 10_000;
 
 /// The buckets.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Rates {
-    per_second: AtomicU32,
     buckets: Mutex<HashMap<Caller, Bucket>>,
 }
 
@@ -30,18 +26,12 @@ const BURST_SECONDS: u32 = 2;
 // === impl Rates ===
 
 impl Rates {
-    /// So many requests a second for each caller; 0 is no limit.
-    pub(crate) fn new(per_second: u32) -> Self {
-        Self { per_second: AtomicU32::new(per_second), buckets: Mutex::default() }
-    }
-
-    /// Takes one token.
+    /// Takes one token of so many a second; 0 is no limit. The rate may be another one each time.
     ///
     /// # Errors
     ///
     /// When the bucket is empty.
-    pub(crate) fn take(&self, caller: &Caller) -> Result<(), Refused> {
-        let per_second = self.per_second.load(Ordering::Relaxed);
+    pub(crate) fn take(&self, caller: &Caller, per_second: u32) -> Result<(), Refused> {
         if per_second == 0 {
             return Ok(());
         }
@@ -77,22 +67,22 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_caller_who_asks_too_often_waits_and_others_do_not() {
-        let rates = Rates::new(5);
+        let rates = Rates::default();
         let (busy, other) = (Caller("busy".into()), Caller("other".into()));
-        assert_eq!((0..100).filter(|_| rates.take(&busy).is_ok()).count(), 10);
-        assert!(rates.take(&other).is_ok());
+        assert_eq!((0..100).filter(|_| rates.take(&busy, 5).is_ok()).count(), 10);
+        assert!(rates.take(&other, 5).is_ok());
         tokio::time::advance(Duration::from_secs(1)).await;
-        assert_eq!((0..100).filter(|_| rates.take(&busy).is_ok()).count(), 5);
+        assert_eq!((0..100).filter(|_| rates.take(&busy, 5).is_ok()).count(), 5);
     }
 
     #[tokio::test(start_paused = true)]
     async fn callers_that_have_rested_are_forgotten_for_new_ones() {
-        let rates = Rates::new(5);
+        let rates = Rates::default();
         for at in 0..MAX_CALLERS {
-            rates.take(&Caller(at.to_string().into())).unwrap();
+            rates.take(&Caller(at.to_string().into()), 5).unwrap();
         }
-        assert!(rates.take(&Caller("one too many".into())).is_err());
+        assert!(rates.take(&Caller("one too many".into()), 5).is_err());
         tokio::time::advance(Duration::from_secs(3)).await;
-        assert!(rates.take(&Caller("one more".into())).is_ok());
+        assert!(rates.take(&Caller("one more".into()), 5).is_ok());
     }
 }

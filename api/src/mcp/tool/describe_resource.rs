@@ -96,6 +96,9 @@ const MAX_EVENTS: usize = 5;
 
 async fn run(mut call: Call) -> Result<Answer, ToolError> {
     let Arguments { kind, name, namespace, detail } = call.arguments()?;
+    if let Some(namespace) = &namespace {
+        kubernetes::name("namespace", namespace)?;
+    }
     let view = call.view()?;
     let client = kubernetes::client(&call.context)?;
     let resource = kind.resource();
@@ -104,13 +107,10 @@ async fn run(mut call: Call) -> Result<Answer, ToolError> {
         (Some(namespace), _) => Api::namespaced_with(client.clone(), namespace, &resource),
         (None, _) => return Err(ToolError::Arguments("`namespace` is required for this kind".to_owned())),
     };
-    // A name becomes a part of a path.
-    if name.is_empty()
-        || !name.bytes().all(|it| it.is_ascii_lowercase() || it.is_ascii_digit() || b"-.".contains(&it))
-    {
-        return Err(ToolError::Arguments("`name` is no name of an object".to_owned()));
-    }
-    let found = api.get_opt(&name).await.map_err(|error| Error::of("get", &resource.plural, error))?;
+    let found = api
+        .get_opt(kubernetes::name("name", &name)?)
+        .await
+        .map_err(|error| Error::of("get", &resource.plural, error))?;
     let shown_namespace = namespace.clone().unwrap_or_default();
     let Some(found) = found else {
         return Err(Error::NotFound {

@@ -71,7 +71,7 @@ async fn run(mut call: Call) -> Result<Answer, ToolError> {
     let view = call.view()?;
     let client = kubernetes::client(&call.context)?;
     let api: Api<Deployment> = match &arguments.namespace {
-        Some(namespace) => Api::namespaced(client, namespace),
+        Some(namespace) => Api::namespaced(client, kubernetes::name("namespace", namespace)?),
         None => Api::all(client),
     };
     let (deployments, cut) = kubernetes::list(&api, "deployments", arguments.selector.as_deref()).await?;

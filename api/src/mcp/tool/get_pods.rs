@@ -78,7 +78,7 @@ async fn run(mut call: Call) -> Result<Answer, ToolError> {
     let view = call.view()?;
     let client = kubernetes::client(&call.context)?;
     let api: Api<Pod> = match &arguments.namespace {
-        Some(namespace) => Api::namespaced(client, namespace),
+        Some(namespace) => Api::namespaced(client, kubernetes::name("namespace", namespace)?),
         None => Api::all(client),
     };
     let (pods, cut) = kubernetes::list(&api, "pods", arguments.selector.as_deref()).await?;

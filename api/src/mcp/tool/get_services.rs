@@ -71,7 +71,7 @@ async fn run(mut call: Call) -> Result<Answer, ToolError> {
     let view = call.view()?;
     let client = kubernetes::client(&call.context)?;
     let api: Api<Service> = match &arguments.namespace {
-        Some(namespace) => Api::namespaced(client, namespace),
+        Some(namespace) => Api::namespaced(client, kubernetes::name("namespace", namespace)?),
         None => Api::all(client),
     };
     let (services, cut) = kubernetes::list(&api, "services", arguments.selector.as_deref()).await?;
