@@ -10,6 +10,7 @@
 
 mod absent;
 pub(crate) mod arguments;
+pub mod budget;
 pub(crate) mod change;
 #[cfg(feature = "conformance")]
 mod conformance;
@@ -33,7 +34,8 @@ mod tests;
 
 use crate::replica::Replica;
 use axum::Router;
-use gate::{Gate, rate::Rates, session::Sessions};
+use budget::{Budget, Limits};
+use gate::{Gate, session::Sessions};
 use linkerd_mcp_prometheus::Connection;
 use metrics::McpMetrics;
 use rmcp::transport::streamable_http_server::{
@@ -61,6 +63,8 @@ pub struct Options {
     pub config: Option<PathBuf>,
     /// How often that file is looked at. Kubernetes itself takes up to a minute to bring a changed ConfigMap.
     pub look_every: Duration,
+    /// How many calls that ask Prometheus or Kubernetes may be under way.
+    pub outside: Limits,
 }
 
 /// What tools answer from. Cloning shares it.
@@ -70,6 +74,7 @@ pub(crate) struct Context {
     pub(crate) prometheus: Option<Connection>,
     pub(crate) kubernetes: Option<kube::Client>,
     pub(crate) settings: Live,
+    pub(crate) budget: Budget,
     /// What the replica was an hour ago and since.
     pub(crate) history: history::History,
 }
@@ -78,7 +83,7 @@ pub(crate) struct Context {
 pub(crate) fn route(context: Context, metrics: McpMetrics, stop: CancellationToken) -> Router {
     let gate = Gate {
         settings: context.settings.clone(),
-        rates: Rates::default(),
+        budget: context.budget.clone(),
         sessions: Sessions::new(metrics.sessions.clone()),
         metrics: metrics.clone(),
     };
@@ -137,6 +142,7 @@ impl Default for Options {
             calls_per_second: 100,
             config: None,
             look_every: Duration::from_secs(3),
+            outside: Limits::default(),
         }
     }
 }

@@ -198,6 +198,7 @@ impl Api {
             prometheus: config.mcp.prometheus.clone(),
             kubernetes: config.mcp.kubernetes.clone(),
             settings: settings.clone(),
+            budget: mcp::budget::Budget::new(config.mcp.outside),
         };
         let stop = CancellationToken::new();
         let mcp = mcp::route(mcp_context.clone(), mcp_metrics, stop.clone());

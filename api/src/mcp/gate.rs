@@ -5,6 +5,7 @@
 //! is part of its worth).
 
 use super::{
+    budget::Budget,
     metrics::{McpMetrics, RefusedLabels},
     settings::Live,
 };
@@ -23,7 +24,6 @@ pub(crate) mod rate;
 pub(crate) mod rpc;
 pub(crate) mod session;
 
-use rate::Rates;
 use session::Sessions;
 
 /// The most bytes of a request.
@@ -33,7 +33,7 @@ pub(super) const MAX_BODY: usize = 4 << 20;
 #[derive(Debug)]
 pub(crate) struct Gate {
     pub(crate) settings: Live,
-    pub(crate) rates: Rates,
+    pub(crate) budget: Budget,
     pub(crate) sessions: Sessions,
     pub(crate) metrics: McpMetrics,
 }
@@ -89,7 +89,10 @@ async fn pass(gate: &Arc<Gate>, request: Request, next: Next) -> Result<Response
         }
     }
     let caller = request.extensions().get::<Caller>().cloned().unwrap_or_else(Caller::local);
-    gate.rates.take(&caller, settings.calls_per_second)?;
+    let per_second = settings.calls_per_second;
+    if !gate.budget.request(&caller, per_second) {
+        return Err(Refused::Rate { per_second, burst: rate::burst(per_second), wait_s: 1 });
+    }
     drop(settings);
     let (mut parts, body) = request.into_parts();
     let session = session_of(&parts.headers);

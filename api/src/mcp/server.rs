@@ -2,7 +2,7 @@
 #![expect(deprecated, reason = "older revisions have logging/setLevel and subscriptions to one resource")]
 
 use super::{
-    Context,
+    Context, budget,
     gate::Caller,
     metrics::McpMetrics,
     offer::{Offer, no_resource, offers},
@@ -87,6 +87,12 @@ impl Server {
         result
     }
 
+    /// Begins a call that asks others.
+    fn begin(&self, context: &RequestContext<RoleServer>) -> Result<budget::Place, budget::Busy> {
+        let per_second = self.0.context.settings.load().calls_per_second;
+        self.0.context.budget.begin(&caller(context), per_second)
+    }
+
     async fn call(
         &self,
         request: CallToolRequestParams,
@@ -111,6 +117,18 @@ impl Server {
                 )),
             };
         }
+        // Held until there is an answer, or nobody waits for one.
+        let _place = match budget::leaves(tool).then(|| self.begin(context)).transpose() {
+            Ok(place) => place,
+            Err(busy) => {
+                let error = ToolError::from(busy);
+                return CallToolOutcome {
+                    tool: tool.name,
+                    status: error.status(),
+                    result: Ok(error.result()),
+                };
+            }
+        };
         let call = Call {
             context: self.0.context.clone(),
             arguments: request.arguments,

@@ -129,6 +129,9 @@ pub(crate) enum ToolError {
     /// Kubernetes did not answer, or refused.
     #[error("{0}")]
     Kubernetes(#[from] super::kubernetes::Error),
+    /// Too much is under way.
+    #[error("{0}")]
+    Busy(#[from] super::budget::Busy),
     /// It took too long.
     #[error("this took longer than 30 s and was given up; narrow the question")]
     Timeout,
@@ -146,6 +149,7 @@ impl ToolError {
         match self {
             Self::Arguments(_) | Self::Cursor(_) => "invalid_arguments",
             Self::Timeout => "timeout",
+            Self::Busy(_) => "busy",
             Self::Kubernetes(error) => error.status(),
             Self::NotConfigured(_) => "not_configured",
             Self::Upstream(_) => "unavailable",
