@@ -29,6 +29,7 @@ pub mod manifests;
 pub mod mesh;
 pub mod oracle;
 pub mod ours;
+pub mod pod;
 pub mod process;
 pub mod prometheus;
 pub mod proxy;

@@ -61,8 +61,9 @@ fn flags<P: CommandFactory>(container: &Value) -> (Vec<String>, BTreeSet<String>
 /// The files that a container is told of and that no volume of its pod puts there.
 fn missing_files(pod: &Value) -> Vec<String> {
     let container = &pod["containers"][0];
+    let arguments = container["args"].as_array().unwrap().iter();
     let arguments =
-        container["args"].as_array().unwrap().iter().filter_map(|it| text(it).split_once("-file="));
+        arguments.filter_map(|it| text(it).split_once("-file=").or(text(it).split_once("-config=")));
     let variables = container["env"].as_array().unwrap().iter();
     let variables = variables.filter(|it| text(&it["name"]).ends_with("_FILE")).map(|it| text(&it["value"]));
     let is_there = |path: &str| {
@@ -72,6 +73,9 @@ fn missing_files(pod: &Value) -> Vec<String> {
         let Some(mount) = mounted.next() else { return false };
         let mut volumes = pod["volumes"].as_array().unwrap().iter();
         let volume = volumes.find(|it| it["name"] == mount["name"]).unwrap();
+        if volume["configMap"]["name"] == "mcp-api-settings" {
+            return file == "mcp.yaml";
+        }
         match volume["secret"]["items"].as_array() {
             Some(items) => items.iter().any(|item| item["path"] == file),
             // All keys of a Secret of type kubernetes.io/tls.
@@ -123,6 +127,36 @@ fn the_controller_and_the_api_take_what_every_set_of_values_tells_them() {
         "containers": [{"args": ["--prometheus-ca-file=/etc/x/ca.crt"], "env": [], "volumeMounts": []}], "volumes": [],
     });
     assert_eq!(missing_files(&pod), ["/etc/x/ca.crt"]);
+}
+
+// === the settings of the MCP endpoint ===
+
+async fn start(settings: &str) -> Result<(), String> {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), settings).unwrap();
+    let local = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+    let mcp = linkerd_mcp_api::mcp::Options { config: Some(file.path().to_owned()), ..Default::default() };
+    let config = linkerd_mcp_api::Config { listen: local, admin_listen: None, mcp, ..Default::default() };
+    let api = linkerd_mcp_api::Api::bind(config, &mut Default::default()).await;
+    api.map(|_| ()).map_err(|error| format!("{:#}", anyhow::Error::new(error)))
+}
+
+#[tokio::test]
+async fn the_api_starts_with_the_settings_of_every_set_of_values() {
+    let mut different = BTreeSet::new();
+    for (name, objects) in manifests::installed().unwrap() {
+        let map = objects
+            .iter()
+            .find(|it| it["kind"] == "ConfigMap" && it["metadata"]["name"] == "mcp-api-settings")
+            .unwrap();
+        let settings = text(&map["data"]["mcp.yaml"]);
+        assert_eq!(start(settings).await, Ok(()), "{name}: {settings}");
+        different.insert(settings.to_owned());
+    }
+    assert!(different.len() >= 3, "{different:?}");
+    // The control.
+    let wrong = start("tools: {get_pod: false}").await.unwrap_err();
+    assert!(wrong.contains("is no tool"), "{wrong}");
 }
 
 // === the Job that labels the namespace ===

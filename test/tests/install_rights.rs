@@ -15,7 +15,8 @@ use linkerd_mcp_test::{
     audit::{self, Asked},
     fixtures, golden, manifests, mesh,
     ours::{self, Controller, ControllerOptions},
-    process::{self, Launch, Process},
+    pod,
+    process::Process,
     prometheus::Options,
     redis::Redis,
     rig::{self, Rig, shared_kubernetes},
@@ -23,14 +24,15 @@ use linkerd_mcp_test::{
     wait,
 };
 use serde_json::{Value, json};
-use std::{collections::BTreeSet, path::Path, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
 /// How long anything may take before the test fails. Long, because two cores are shared.
 const LIMIT: Duration = Duration::from_secs(90);
 
 /// Our namespace, and what is set there. Each is an installation of its own.
-const INSTALLATIONS: [(&str, &[&str]); 4] = [
+const INSTALLATIONS: [(&str, &[&str]); 5] = [
     ("mcp", &[]),
+    ("mcp-no-reads", &["mcp.kubernetesReads=false"]),
     ("mcp-writing", &["readOnly=false", "controller.leadBy=kubernetes"]),
     ("mcp-narrow", &["namespaceOnly=shop"]),
     ("mcp-narrow-writing", &["namespaceOnly=shop", "readOnly=false", "controller.leadBy=kubernetes"]),
@@ -68,6 +70,9 @@ async fn install(client: &Client, namespace: &str, set: &[&str]) -> Vec<Value> {
         ("mcp-controller", granted("get", "", "configmaps", "linkerd", "linkerd-config")),
         ("mcp-api", granted("get", "", "configmaps", "linkerd", "linkerd-config")),
     ];
+    if !set.contains(&"mcp.kubernetesReads=false") {
+        wanted.push(("mcp-api", granted("list", "", "pods", only, "")));
+    }
     if set.contains(&"readOnly=false") {
         wanted.push(("mcp-api", granted("patch", "policy.linkerd.io", "servers", only, "")));
     }
@@ -163,50 +168,8 @@ async fn each_account_may_do_what_the_table_says_and_no_other_verb_on_any_resour
 
 // === the processes ===
 
-/// A program of ours as its pod would run it: with the arguments and the environment that the chart gives it, but for
-/// ports of its own, and with the token of its ServiceAccount.
 async fn run(apiserver: &ApiServer, objects: &[Value], name: &str) -> Process {
-    let named = |it: &&Value| it["kind"] == "Deployment" && it["metadata"]["name"] == name;
-    let deployment = objects.iter().find(named).unwrap();
-    let namespace = deployment["metadata"]["namespace"].as_str().unwrap();
-    let pod = &deployment["spec"]["template"]["spec"];
-    let account = pod["serviceAccountName"].as_str().unwrap();
-    let token = apiserver.service_account(namespace, account, &[]).await.unwrap();
-    let container = &pod["containers"][0];
-    let text = |value: &Value| value.as_str().unwrap().to_owned();
-    let value = |variable: &Value| match variable["valueFrom"]["fieldRef"]["fieldPath"].as_str() {
-        None => text(&variable["value"]),
-        Some("metadata.namespace") => namespace.to_owned(),
-        Some("metadata.uid") => format!("uid-of-{name}"),
-        Some(other) => panic!("{other} is not known here"),
-    };
-    let variables = container["env"].as_array().unwrap().iter();
-    let variables: Vec<String> = variables.map(|it| format!("{}={}", text(&it["name"]), value(it))).collect();
-    let arguments: Vec<String> = container["args"].as_array().unwrap().iter().map(text).collect();
-    let launch = Launch {
-        program: "env",
-        ports: 2,
-        args: |dir: &Path, ports: &[u16]| {
-            let kubeconfig = dir.join("kubeconfig");
-            std::fs::write(&kubeconfig, apiserver.kubeconfig_of(&token))?;
-            let mut all = vec!["-i".to_owned()];
-            all.extend(variables.iter().cloned());
-            all.push(format!("KUBECONFIG={}", kubeconfig.display()));
-            all.push(format!("LINKERD_MCP_ADMIN_LISTEN=127.0.0.1:{}", ports[0]));
-            if name == "mcp-api" {
-                all.push(format!("LINKERD_MCP_LISTEN=127.0.0.1:{}", ports[1]));
-            }
-            let program = ours::program(&format!("linkerd-{name}")).map_err(std::io::Error::other)?;
-            all.push(program.display().to_string());
-            all.extend(arguments.iter().cloned());
-            Ok(all)
-        },
-    };
-    let ready = async |process: &Process| {
-        let answer = reqwest::get(format!("http://127.0.0.1:{}/ready", process.port(0))).await;
-        answer.is_ok_and(|answer| answer.status().is_success())
-    };
-    process::start(launch, ready).await.unwrap()
+    pod::run(apiserver, objects, name).await.unwrap()
 }
 
 /// All of a graph but its numbers: what is in it, with edges by their ids.
@@ -301,7 +264,7 @@ async fn with_the_tokens_of_their_accounts_the_controller_and_the_api_do_all_the
         let of_a_leader = ["create", "get", "update"].map(str::to_owned).into();
         assert_eq!(leases, if namespace == "mcp-lease-led" { of_a_leader } else { BTreeSet::new() });
         assert!(!audit::refused(apiserver, &user).unwrap(), "{asked_for:#?}");
-        // This version of the API asks Kubernetes nothing.
+        // The API asks Kubernetes nothing by itself, only when a model asks it.
         let api = rights::account(namespace, "mcp-api");
         assert_eq!(audit::asked(apiserver, &api).unwrap(), BTreeSet::new());
     }

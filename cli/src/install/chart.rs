@@ -10,6 +10,7 @@ macro_rules! templates {
 pub(super) const TEMPLATES: &[(&str, &str)] = templates! {
     "_helpers.tpl"
     "_policy.tpl"
+    "_prometheus.tpl"
     "_redis.tpl"
     "_validate.tpl"
     "api-autoscaler.yaml"
@@ -17,6 +18,7 @@ pub(super) const TEMPLATES: &[(&str, &str)] = templates! {
     "api-ingress.yaml"
     "api-policy.yaml"
     "api-rbac.yaml"
+    "api-settings.yaml"
     "api.yaml"
     "controller-policy.yaml"
     "controller-rbac.yaml"
