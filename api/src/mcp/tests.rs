@@ -4,6 +4,7 @@
 use super::{
     Context,
     history::History,
+    metrics::McpMetrics,
     tool::{Answer, Call, TOOLS, Tool, ToolError},
 };
 use crate::{
@@ -64,7 +65,10 @@ async fn context(mesh: &Mesh, before: Option<&Mesh>) -> Context {
     let follower = replica.clone();
     tokio::spawn(async move { follower.follow(Once(Some(snapshot))).await });
     ticks.wait_for(|tick| tick.revision > 0).await.unwrap();
-    Context { replica, prometheus: None, kubernetes: None, history }
+    let options = super::Options::default();
+    let settings = options.settings(&McpMetrics::register(&mut Registry::default())).await.unwrap();
+    let budget = super::budget::Budget::new(options.outside);
+    Context { replica, prometheus: None, kubernetes: None, settings, budget, history }
 }
 
 fn tool(name: &str) -> Tool {

@@ -195,6 +195,7 @@ impl Rig {
             kubernetes: None,
             settings: options.settings(&metrics).await.unwrap(),
             budget: Budget::new(options.outside),
+            history: mcp::history::History::default(),
         };
         let stop = CancellationToken::new();
         Self { endpoint: mcp::route(context, metrics, stop.clone()), prometheus, _stop: stop }
