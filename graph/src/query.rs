@@ -4,13 +4,14 @@
 //! weighs and not what the mesh weighs; [`edges`] lists, ranks and filters edges; [`walk`] follows them; [`Part`] is
 //! the piece of a graph that an answer carries; [`destination`] holds a graph against what proxies are told; [`aggregate`]
 //! sums edges up by namespace or Service; [`bearing`] finds the policies of a node; [`problems`] ranks what is wrong;
-//! [`compare`] holds a graph against an earlier one.
+//! [`compare`] holds a graph against an earlier one, and [`changes`] says what happened between two states.
 
 use crate::id::{Destination, ExternalId, ServiceId, WorkloadId};
 use std::fmt;
 
 pub mod aggregate;
 pub mod bearing;
+pub mod changes;
 pub mod compare;
 pub mod destination;
 pub mod edges;
