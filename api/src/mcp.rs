@@ -10,6 +10,7 @@
 
 mod absent;
 pub(crate) mod arguments;
+pub(crate) mod ask;
 pub mod budget;
 pub(crate) mod change;
 #[cfg(feature = "conformance")]
@@ -22,6 +23,7 @@ pub mod metrics;
 pub(crate) mod offer;
 pub(crate) mod page;
 mod promql;
+pub(crate) mod resource;
 pub(crate) mod schema;
 mod server;
 pub mod settings;

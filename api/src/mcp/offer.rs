@@ -3,7 +3,7 @@
 //! An [`Offer`] is one source of them, and [`Server`](super::server::Server) asks all there are: lists are joined, and
 //! one thing is answered by the first offer that has it. To plug one in: a line in [`offers`].
 
-use super::Context;
+use super::{Context, resource::Resources};
 use futures::future::BoxFuture;
 use rmcp::{
     ErrorData, RoleServer,
@@ -37,7 +37,7 @@ pub(crate) trait Offer: fmt::Debug + Send + Sync + 'static {
         unknown("tool", &request.name)
     }
 
-    /// Few: what there are many of has a template.
+    /// At most a thousand, always in the same order: what there are many of has a template too.
     fn resources(&self, _asked: &Asked) -> Vec<Resource> {
         Vec::new()
     }
@@ -105,8 +105,9 @@ pub(crate) trait Offer: fmt::Debug + Send + Sync + 'static {
 }
 
 /// Everything that is plugged in. Adding one is a line here.
-pub(crate) fn offers(_context: &Context) -> Vec<Arc<dyn Offer>> {
+pub(crate) fn offers(context: &Context) -> Vec<Arc<dyn Offer>> {
     vec![
+        Arc::new(Resources::new(context.clone())),
         #[cfg(feature = "conformance")]
         Arc::new(super::conformance::Fixtures::new()),
     ]

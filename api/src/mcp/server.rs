@@ -6,6 +6,7 @@ use super::{
     gate::Caller,
     metrics::McpMetrics,
     offer::{Offer, no_resource, offers},
+    resource::list,
     tool::{Answer, Call, TOOLS, Tool, ToolError},
 };
 use rmcp::{
@@ -39,6 +40,9 @@ const TOOL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long clients may keep a list that only configuration changes.
 const LIST_TTL_MS: u64 = 60_000;
+
+/// How long they may keep the list of what is in the mesh.
+const RESOURCES_TTL_MS: u64 = 5_000;
 
 /// The server. Cloning shares it: rmcp makes one for each request.
 #[derive(Debug, Clone)]
@@ -236,11 +240,14 @@ impl ServerHandler for Server {
     ) -> Result<ListResourcesResult, ErrorData> {
         let started = Instant::now();
         let announced = self.0.info.capabilities.resources.is_some();
-        let answer = announced_page::<ListResourcesRequestMethod>(announced, request).map(|()| {
-            let all = self.0.offers.iter().flat_map(|it| it.resources(&context)).collect();
-            ListResourcesResult::with_all_items(all)
-                .with_ttl_ms(LIST_TTL_MS)
-                .with_cache_scope(CacheScope::Private)
+        let answer = announced_list::<ListResourcesRequestMethod>(announced).and_then(|()| {
+            let all: Vec<_> = self.0.offers.iter().flat_map(|it| it.resources(&context)).collect();
+            let (page, next_cursor) = list::page(&all, request)?;
+            let mut result = ListResourcesResult::with_all_items(page)
+                .with_ttl_ms(RESOURCES_TTL_MS)
+                .with_cache_scope(CacheScope::Private);
+            result.next_cursor = next_cursor;
+            Ok(result)
         });
         self.measured("resources/list", started, answer)
     }
@@ -387,7 +394,7 @@ impl ServerHandler for Server {
     }
 }
 
-/// All lists fit on one page, so no cursor was ever given.
+/// All lists but that of resources fit on one page, so no cursor was ever given.
 fn one_page(request: Option<PaginatedRequestParams>) -> Result<(), ErrorData> {
     match request.and_then(|it| it.cursor) {
         Some(_) => Err(ErrorData::invalid_params("there is no such cursor: leave it out", None)),
@@ -395,12 +402,18 @@ fn one_page(request: Option<PaginatedRequestParams>) -> Result<(), ErrorData> {
     }
 }
 
-/// The same for a list of what is there only when it is announced.
+/// A list of what is there only when it is announced.
+fn announced_list<M: ConstString>(announced: bool) -> Result<(), ErrorData> {
+    if announced { Ok(()) } else { Err(ErrorData::method_not_found::<M>()) }
+}
+
+/// The same for one that fits on one page.
 fn announced_page<M: ConstString>(
     announced: bool,
     request: Option<PaginatedRequestParams>,
 ) -> Result<(), ErrorData> {
-    if announced { one_page(request) } else { Err(ErrorData::method_not_found::<M>()) }
+    announced_list::<M>(announced)?;
+    one_page(request)
 }
 
 /// What either can serve.

@@ -2,11 +2,13 @@
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the answer")]
 
 mod admin;
+mod client;
 mod fixture;
 mod graph;
 mod http;
 mod mcp;
 mod mcp_settings;
+mod resources;
 mod rig;
 mod watch;
 mod watchers;

@@ -1,0 +1,37 @@
+//! What tools answer, for resources and prompts: these show what a tool would, so they ask it.
+
+use super::{
+    Context,
+    tool::{Answer, Call, TOOLS, ToolError},
+};
+use rmcp::model::JsonObject;
+use serde_json::Value;
+
+/// What the tool answers: bounded, and made of data that is safe to show. None when there is no such tool.
+///
+/// # Errors
+///
+/// Those of the tool.
+pub(crate) async fn ask(
+    context: &Context,
+    tool: &str,
+    arguments: JsonObject,
+) -> Option<Result<Value, ToolError>> {
+    let tool = TOOLS.iter().find(|it| it.name == tool)?;
+    let call = Call { context: context.clone(), arguments: Some(arguments), schema: (tool.input)() };
+    Some((tool.run)(call).await.map(|Answer { structured, .. }| structured))
+}
+
+/// True when there is such a tool.
+pub(crate) fn has(tool: &str) -> bool {
+    TOOLS.iter().any(|it| it.name == tool)
+}
+
+/// An answer as a part of another one: without what only its tool can go on from, and without a date of its own.
+pub(crate) fn part(mut answer: Value) -> Value {
+    if let Some(fields) = answer.as_object_mut() {
+        fields.remove("next_cursor");
+        fields.remove("freshness");
+    }
+    answer
+}

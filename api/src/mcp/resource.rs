@@ -1,0 +1,89 @@
+//! The mesh as resources: the graph, namespaces, workloads, Services and policies, each with a URI of its own.
+//!
+//! Tools are enough for a model; resources are for people who put something into a conversation, and for clients that
+//! want to be told when something happens to it.
+
+use super::{
+    Context,
+    offer::{Asked, Offer, Reply, no_resource},
+};
+use crate::answer::Refusal;
+use rmcp::{
+    ErrorData,
+    model::{
+        CacheScope, ErrorCode, ReadResourceRequestParams, ReadResourceResponse, ReadResourceResult, Resource,
+        ResourceContents, ResourceTemplate, ResourcesCapability, ServerCapabilities,
+    },
+};
+use uri::Uri;
+
+mod content;
+pub(crate) mod few;
+pub(crate) mod list;
+pub(crate) mod uri;
+
+/// How long what was read may be shown again. Numbers change every 15 s, and everything may.
+const TTL_MS: u64 = 5_000;
+
+/// A code of our own: it may be there in a moment.
+const UNAVAILABLE: ErrorCode = ErrorCode(-31_001);
+
+/// What can be read of the mesh.
+#[derive(Debug)]
+pub(crate) struct Resources {
+    context: Context,
+}
+
+// === impl Resources ===
+
+impl Resources {
+    pub(crate) fn new(context: Context) -> Self {
+        Self { context }
+    }
+
+    async fn content(&self, uri: &str) -> Result<ReadResourceResponse, ErrorData> {
+        let parsed: Uri = uri.parse().map_err(|_| no_resource(uri))?;
+        let view = self.context.replica.view().ok_or_else(not_ready)?;
+        let content = content::content(&self.context, &view, &parsed, None).await;
+        let content = content.ok_or_else(|| no_resource(uri))?;
+        let contents = ResourceContents::text(content.to_string(), uri).with_mime_type("application/json");
+        let result =
+            ReadResourceResult::new(vec![contents]).with_ttl_ms(TTL_MS).with_cache_scope(CacheScope::Private);
+        Ok(ReadResourceResponse::Complete(result))
+    }
+}
+
+impl Offer for Resources {
+    fn announce(&self, capabilities: &mut ServerCapabilities) {
+        capabilities.resources.get_or_insert_with(ResourcesCapability::default);
+    }
+
+    fn resources(&self, _: &Asked) -> Vec<Resource> {
+        let view = self.context.replica.view();
+        list::all(view.as_deref(), |_| None)
+    }
+
+    fn templates(&self) -> Vec<ResourceTemplate> {
+        list::templates()
+    }
+
+    fn has_resource(&self, uri: &str) -> bool {
+        uri.starts_with(uri::SCHEME)
+    }
+
+    fn read(&self, request: ReadResourceRequestParams, _: Asked) -> Reply<'_, ReadResourceResponse> {
+        Box::pin(async move { self.content(&request.uri).await })
+    }
+}
+
+/// There is nothing to answer from yet.
+pub(crate) fn not_ready() -> ErrorData {
+    let refusal = Refusal::NotReady;
+    ErrorData::new(UNAVAILABLE, refusal.to_string(), Some(serde_json::json!({"hint": refusal.hint()})))
+}
+
+/// Milliseconds since the Unix epoch as RFC 3339, in UTC.
+pub(crate) fn date(ms: i64) -> String {
+    let nanos = i32::try_from(ms.rem_euclid(1_000) * 1_000_000).unwrap_or(0);
+    prost_types::Timestamp { seconds: ms.div_euclid(1_000), nanos }.to_string()
+}
