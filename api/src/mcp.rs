@@ -13,6 +13,7 @@ pub(crate) mod arguments;
 pub(crate) mod ask;
 pub mod budget;
 pub(crate) mod change;
+pub(crate) mod completion;
 #[cfg(feature = "conformance")]
 mod conformance;
 pub(crate) mod freshness;
@@ -22,6 +23,7 @@ mod kubernetes;
 pub mod metrics;
 pub(crate) mod offer;
 pub(crate) mod page;
+mod prompt;
 mod promql;
 pub(crate) mod resource;
 pub(crate) mod schema;

@@ -3,7 +3,7 @@
 //! An [`Offer`] is one source of them, and [`Server`](super::server::Server) asks all there are: lists are joined, and
 //! one thing is answered by the first offer that has it. To plug one in: a line in [`offers`].
 
-use super::{Context, resource::Resources};
+use super::{Context, prompt::Prompts, resource::Resources};
 use futures::future::BoxFuture;
 use rmcp::{
     ErrorData, RoleServer,
@@ -108,6 +108,7 @@ pub(crate) trait Offer: fmt::Debug + Send + Sync + 'static {
 pub(crate) fn offers(context: &Context) -> Vec<Arc<dyn Offer>> {
     vec![
         Arc::new(Resources::new(context.clone())),
+        Arc::new(Prompts::new(context.clone())),
         #[cfg(feature = "conformance")]
         Arc::new(super::conformance::Fixtures::new()),
     ]

@@ -5,19 +5,21 @@
 
 use super::{
     Context,
+    completion::{self, Choice},
     offer::{Asked, Offer, Reply, no_resource},
 };
 use crate::answer::Refusal;
 use rmcp::{
     ErrorData,
     model::{
-        CacheScope, ErrorCode, ReadResourceRequestParams, ReadResourceResponse, ReadResourceResult, Resource,
-        ResourceContents, ResourceTemplate, ResourcesCapability, ServerCapabilities,
+        CacheScope, CompleteRequestParams, CompleteResult, ErrorCode, ReadResourceRequestParams,
+        ReadResourceResponse, ReadResourceResult, Reference, Resource, ResourceContents, ResourceTemplate,
+        ResourcesCapability, ServerCapabilities,
     },
 };
 use uri::Uri;
 
-mod content;
+pub(crate) mod content;
 pub(crate) mod few;
 pub(crate) mod list;
 pub(crate) mod uri;
@@ -56,6 +58,7 @@ impl Resources {
 impl Offer for Resources {
     fn announce(&self, capabilities: &mut ServerCapabilities) {
         capabilities.resources.get_or_insert_with(ResourcesCapability::default);
+        capabilities.completions.get_or_insert_default();
     }
 
     fn resources(&self, _: &Asked) -> Vec<Resource> {
@@ -73,6 +76,39 @@ impl Offer for Resources {
 
     fn read(&self, request: ReadResourceRequestParams, _: Asked) -> Reply<'_, ReadResourceResponse> {
         Box::pin(async move { self.content(&request.uri).await })
+    }
+
+    fn completes(&self, of: &Reference) -> bool {
+        matches!(of, Reference::Resource(template) if variables(&template.uri).is_some())
+    }
+
+    fn complete(&self, request: CompleteRequestParams, _: Asked) -> Reply<'_, CompleteResult> {
+        let variables = match &request.r#ref {
+            Reference::Resource(template) => variables(&template.uri).unwrap_or_default(),
+            _ => &[],
+        };
+        let view = self.context.replica.view();
+        let answer = completion::answer(view.as_deref(), variables, &request);
+        Box::pin(std::future::ready(answer))
+    }
+}
+
+/// What the variables of a template are chosen from.
+fn variables(template: &str) -> Option<&'static [(&'static str, Choice)]> {
+    match template {
+        uri::NAMESPACES => Some(&[("namespace", Choice::Namespace)]),
+        uri::SERVICES => Some(&[("namespace", Choice::Namespace), ("name", Choice::ServiceName)]),
+        uri::WORKLOADS => Some(&[
+            ("namespace", Choice::Namespace),
+            ("kind", Choice::WorkloadKind),
+            ("name", Choice::WorkloadName),
+        ]),
+        uri::POLICIES => Some(&[
+            ("kind", Choice::PolicyKind),
+            ("namespace", Choice::PolicyNamespace),
+            ("name", Choice::PolicyName),
+        ]),
+        _ => None,
     }
 }
 

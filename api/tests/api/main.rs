@@ -8,6 +8,7 @@ mod graph;
 mod http;
 mod mcp;
 mod mcp_settings;
+mod prompts;
 mod resources;
 mod rig;
 mod watch;

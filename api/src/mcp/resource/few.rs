@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 const BYTES: usize = 2_500;
 
 /// The first of a list, how many there are, and how many are left out.
-pub(super) fn few<T, R: Serialize>(
+pub(crate) fn few<T, R: Serialize>(
     items: impl IntoIterator<Item = T>,
     total: usize,
     row: impl Fn(T) -> R,
