@@ -30,6 +30,7 @@ pub(crate) mod schema;
 mod server;
 pub mod settings;
 pub(crate) mod share;
+pub(crate) mod subscription;
 pub(crate) mod text;
 mod tool;
 
@@ -75,6 +76,8 @@ pub struct Options {
 #[derive(Clone)]
 pub(crate) struct Context {
     pub(crate) replica: Replica,
+    /// Who is told of what, and what happened last.
+    pub(crate) subscriptions: subscription::Subscriptions,
     pub(crate) prometheus: Option<Connection>,
     pub(crate) kubernetes: Option<kube::Client>,
     pub(crate) settings: Live,

@@ -8,7 +8,7 @@ use crate::{
         host::Hosts,
     },
     linkerd::Controllers,
-    mcp::{self, metrics::McpMetrics},
+    mcp::{self, metrics::McpMetrics, subscription::Subscriptions},
     metrics::ApiMetrics,
     replica::{Replica, RingLimits},
 };
@@ -192,8 +192,10 @@ impl Api {
             places: Arc::new(Semaphore::new(config.max_watchers)),
         };
         let history = mcp::history::History::default();
+        let subscriptions = Subscriptions::new(mcp_metrics.subscriptions.clone());
         let mcp_context = mcp::Context {
             replica: replica.clone(),
+            subscriptions: subscriptions.clone(),
             history: history.clone(),
             prometheus: config.mcp.prometheus.clone(),
             kubernetes: config.mcp.kubernetes.clone(),
@@ -236,6 +238,7 @@ impl Api {
         let follower = replica.clone();
         following.spawn(async move { follower.follow(subscription).await });
         following.spawn(history.follow(replica.clone()));
+        following.spawn(subscriptions.follow(replica.clone()));
         tokio::select! {
             ended = &mut servers => return ended,
             Some(Err(error)) = following.join_next() => return Err(ServeError::Replica(error)),

@@ -167,7 +167,7 @@ impl Offer for Fixtures {
         requested.clone()
     }
 
-    fn listen(&self, subscription: Arc<SubscriptionContext>) -> futures::future::BoxFuture<'_, ()> {
+    fn listen(&self, subscription: Arc<SubscriptionContext>) -> Reply<'_, ()> {
         Box::pin(async move {
             let mut changes = self.changes.subscribe();
             let mut told = *changes.borrow_and_update();
@@ -182,6 +182,7 @@ impl Offer for Fixtures {
                 }
                 told = now;
             }
+            Ok(())
         })
     }
 

@@ -132,7 +132,7 @@ async fn pass(gate: &Arc<Gate>, request: Request, next: Next) -> Result<Response
     Ok(response)
 }
 
-fn session_of(headers: &HeaderMap) -> Option<String> {
+pub(super) fn session_of(headers: &HeaderMap) -> Option<String> {
     headers.get(SESSION).and_then(|it| it.to_str().ok()).map(str::to_owned)
 }
 

@@ -18,6 +18,7 @@ pub struct McpMetrics {
     pub(crate) refused: Family<RefusedLabels, Counter>,
     pub(crate) sessions: Gauge,
     pub(crate) settings: ReloadMetrics,
+    pub(crate) subscriptions: Gauge,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -66,6 +67,7 @@ impl McpMetrics {
             refused: Family::default(),
             sessions: Gauge::default(),
             settings: ReloadMetrics::register(mcp),
+            subscriptions: Gauge::default(),
         };
         let it = &metrics;
         mcp.register(
@@ -84,6 +86,11 @@ impl McpMetrics {
             "sessions",
             "Open sessions of clients that speak a revision with sessions",
             it.sessions.clone(),
+        );
+        mcp.register(
+            "subscriptions",
+            "Resources that clients are told changes of, those of each client counted",
+            it.subscriptions.clone(),
         );
         metrics
     }

@@ -84,8 +84,9 @@ pub(crate) trait Offer: fmt::Debug + Send + Sync + 'static {
     }
 
     /// Sends notifications of what it accepted until the subscription is cancelled, or returns when it has none to send.
-    fn listen(&self, _subscription: Arc<SubscriptionContext>) -> BoxFuture<'_, ()> {
-        Box::pin(std::future::ready(()))
+    /// An error ends the subscription.
+    fn listen(&self, _subscription: Arc<SubscriptionContext>) -> Reply<'_, ()> {
+        Box::pin(std::future::ready(Ok(())))
     }
 
     /// A client of a revision with sessions wants to hear of changes of a URI for which [`Offer::has_resource`] is true.

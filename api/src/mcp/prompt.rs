@@ -78,6 +78,8 @@ pub(crate) enum Source {
     Tool { label: &'static str, tool: &'static str, arguments: Value, blames: &'static [&'static str] },
     /// What the view itself says.
     View { label: &'static str, read: fn(&View, &Given) -> Value },
+    /// What is remembered of so many minutes.
+    Journal { label: &'static str, minutes: u32 },
     /// Arguments that are wrong in themselves, with what would be right.
     Refused(&'static str),
 }
@@ -137,6 +139,10 @@ async fn read(context: &Context, view: &View, prompt: &Prompt, given: &Given) ->
     all.insert("asked".to_owned(), given.shown());
     for source in (prompt.sources)(given) {
         match source {
+            Source::Journal { label, minutes } => {
+                let from_ms = view.as_of_ms - i64::from(minutes) * 60_000;
+                all.insert(label.to_owned(), context.subscriptions.since(from_ms));
+            }
             Source::Refused(message) => return Err(invalid(message, json!({}))),
             Source::View { label, read } => {
                 all.insert(label.to_owned(), shown(&read(view, given), MAX_PART).0);

@@ -6,7 +6,10 @@
 use super::{
     Context,
     completion::{self, Choice},
+    gate::session_of,
     offer::{Asked, Offer, Reply, no_resource},
+    server::caller,
+    subscription::{self, TooMany, queue::Topic},
 };
 use crate::answer::Refusal;
 use rmcp::{
@@ -14,9 +17,11 @@ use rmcp::{
     model::{
         CacheScope, CompleteRequestParams, CompleteResult, ErrorCode, ReadResourceRequestParams,
         ReadResourceResponse, ReadResourceResult, Reference, Resource, ResourceContents, ResourceTemplate,
-        ResourcesCapability, ServerCapabilities,
+        ResourcesCapability, ServerCapabilities, SubscriptionFilter,
     },
+    service::SubscriptionContext,
 };
+use std::sync::Arc;
 use uri::Uri;
 
 pub(crate) mod content;
@@ -30,7 +35,10 @@ const TTL_MS: u64 = 5_000;
 /// A code of our own: it may be there in a moment.
 const UNAVAILABLE: ErrorCode = ErrorCode(-31_001);
 
-/// What can be read of the mesh.
+/// A code of our own, as the gate has it: there is too much of something.
+const REFUSED: ErrorCode = ErrorCode(-31_000);
+
+/// What can be read of the mesh, and watched.
 #[derive(Debug)]
 pub(crate) struct Resources {
     context: Context,
@@ -43,10 +51,21 @@ impl Resources {
         Self { context }
     }
 
+    fn watch(&self, uri: &str, asked: &Asked) -> Result<(), ErrorData> {
+        let topic = topic(uri)?;
+        // Only a session can be told later.
+        let session = session(asked).ok_or_else(|| {
+            ErrorData::invalid_request("subscribing needs a session: begin with initialize", None)
+        })?;
+        let subscriptions = &self.context.subscriptions;
+        subscriptions.subscribe(&caller(asked), &session, &asked.peer, topic).map_err(too_many)
+    }
+
     async fn content(&self, uri: &str) -> Result<ReadResourceResponse, ErrorData> {
         let parsed: Uri = uri.parse().map_err(|_| no_resource(uri))?;
         let view = self.context.replica.view().ok_or_else(not_ready)?;
-        let content = content::content(&self.context, &view, &parsed, None).await;
+        let changed = self.context.subscriptions.changed(&parsed);
+        let content = content::content(&self.context, &view, &parsed, changed).await;
         let content = content.ok_or_else(|| no_resource(uri))?;
         let contents = ResourceContents::text(content.to_string(), uri).with_mime_type("application/json");
         let result =
@@ -57,13 +76,15 @@ impl Resources {
 
 impl Offer for Resources {
     fn announce(&self, capabilities: &mut ServerCapabilities) {
-        capabilities.resources.get_or_insert_with(ResourcesCapability::default);
+        let resources = capabilities.resources.get_or_insert_with(ResourcesCapability::default);
+        resources.subscribe = Some(true);
+        resources.list_changed = Some(true);
         capabilities.completions.get_or_insert_default();
     }
 
     fn resources(&self, _: &Asked) -> Vec<Resource> {
         let view = self.context.replica.view();
-        list::all(view.as_deref(), |_| None)
+        list::all(view.as_deref(), |uri| self.context.subscriptions.changed(uri))
     }
 
     fn templates(&self) -> Vec<ResourceTemplate> {
@@ -91,6 +112,49 @@ impl Offer for Resources {
         let answer = completion::answer(view.as_deref(), variables, &request);
         Box::pin(std::future::ready(answer))
     }
+
+    fn accept(&self, requested: &SubscriptionFilter) -> SubscriptionFilter {
+        subscription::accepted(requested)
+    }
+
+    fn listen(&self, stream: Arc<SubscriptionContext>) -> Reply<'_, ()> {
+        Box::pin(async move {
+            let topics = subscription::topics(stream.accepted());
+            if topics.is_empty() {
+                return Ok(());
+            }
+            let caller = caller(stream.request_context());
+            let place = self.context.subscriptions.open(&caller, topics).map_err(too_many)?;
+            subscription::tell_stream(&place, &stream).await;
+            Ok(())
+        })
+    }
+
+    fn subscribe(&self, uri: String, asked: Asked) -> Reply<'_, ()> {
+        Box::pin(std::future::ready(self.watch(&uri, &asked)))
+    }
+
+    fn unsubscribe(&self, uri: String, asked: Asked) -> Reply<'_, ()> {
+        let ended = topic(&uri).map(|topic| {
+            if let Some(session) = session(&asked) {
+                self.context.subscriptions.unsubscribe(&session, &topic);
+            }
+        });
+        Box::pin(std::future::ready(ended))
+    }
+}
+
+fn topic(uri: &str) -> Result<Topic, ErrorData> {
+    uri.parse().map(Topic::Updated).map_err(|_| no_resource(uri))
+}
+
+/// The session that a request came in.
+fn session(asked: &Asked) -> Option<String> {
+    asked.extensions.get::<http::request::Parts>().and_then(|parts| session_of(&parts.headers))
+}
+
+fn too_many(error: TooMany) -> ErrorData {
+    ErrorData::new(REFUSED, error.to_string(), None)
 }
 
 /// What the variables of a template are chosen from.

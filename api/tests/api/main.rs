@@ -11,5 +11,6 @@ mod mcp_settings;
 mod prompts;
 mod resources;
 mod rig;
+mod subscriptions;
 mod watch;
 mod watchers;

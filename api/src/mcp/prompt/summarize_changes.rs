@@ -21,6 +21,7 @@ pub(super) const PROMPT: Prompt = Prompt {
             return vec![Source::Refused("`minutes` must be a whole number from 1 to 60")];
         };
         vec![
+            Source::Journal { label: "happened", minutes },
             Source::Tool {
                 label: "traffic",
                 tool: "compare_traffic",
@@ -51,6 +52,9 @@ pub(super) const PROMPT: Prompt = Prompt {
         Step::think(
             "Begin with what matters to users: what fails or is denied now and did not before. Then mutual TLS that was \
              lost, then policy, then new and vanished calls.",
+        ),
+        Step::think(
+            "`happened` has what was noticed with its time, the newest first; `not_known_before` says from when on.",
         ),
         Step::think(
             "Put together what happened at the same time at the same place: a policy that changed just before denials \
