@@ -19,7 +19,7 @@ use tokio::{
 };
 use tonic::{service::Routes, transport::server::TcpIncoming};
 
-const ROUNDS: usize = 9;
+const ROUNDS: usize = 7;
 
 /// What one round of calls came to.
 #[derive(Debug, Clone, Copy)]
@@ -68,10 +68,10 @@ pub(crate) fn mcp(table: &mut Table) {
     let served = api(SMALL);
     let client = client_runtime();
     for (tool, arguments) in [
-        ("check_access", json!({"from": "team-000/accounts-1", "to": "team-000/gateway-0:80"})),
-        ("find_edges", json!({"from": "team-000/gateway-0"})),
+        ("find_edges", json!({"from": "team-000/gateway-0", "limit": 10})),
         ("find_edges", json!({})),
         ("get_mesh_overview", json!({})),
+        ("check_access", json!({"from": "team-000/accounts-1", "to": "team-000/gateway-0:80"})),
     ] {
         let request = request(tool, &arguments);
         let answer = client.block_on(once(served.address, &request));
@@ -80,7 +80,10 @@ pub(crate) fn mcp(table: &mut Table) {
         let bytes = answer.to_string().len();
         let floor = Floor::new(result);
         for connections in [1, 64] {
-            let calls = 3_000 / connections;
+            // As many as a third of a second has room for.
+            let probe =
+                client.block_on(round(served.address, &request, connections, 1_024 / connections / 16));
+            let calls = ((probe.per_second / 3.0) as usize / connections).clamp(1, 3_000);
             let what = format!("{tool} {arguments}, {}, {connections} connections", size(bytes));
             compare(table, &client, &what, (served.address, floor.address), &request, connections, calls);
         }
