@@ -66,9 +66,11 @@ async fn context(mesh: &Mesh, before: Option<&Mesh>) -> Context {
     tokio::spawn(async move { follower.follow(Once(Some(snapshot))).await });
     ticks.wait_for(|tick| tick.revision > 0).await.unwrap();
     let options = super::Options::default();
-    let settings = options.settings(&McpMetrics::register(&mut Registry::default())).await.unwrap();
+    let metrics = McpMetrics::register(&mut Registry::default());
+    let settings = options.settings(&metrics).await.unwrap();
+    let subscriptions = super::subscription::Subscriptions::new(metrics.subscriptions);
     let budget = super::budget::Budget::new(options.outside);
-    Context { replica, prometheus: None, kubernetes: None, settings, budget, history }
+    Context { replica, prometheus: None, kubernetes: None, settings, budget, history, subscriptions }
 }
 
 fn tool(name: &str) -> Tool {

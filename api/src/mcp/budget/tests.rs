@@ -1,4 +1,5 @@
 use super::*;
+use crate::mcp::subscription::Subscriptions;
 use crate::{
     mcp::{self, Context, Options, metrics::McpMetrics},
     metrics::ApiMetrics,
@@ -196,6 +197,7 @@ impl Rig {
             settings: options.settings(&metrics).await.unwrap(),
             budget: Budget::new(options.outside),
             history: mcp::history::History::default(),
+            subscriptions: Subscriptions::new(metrics.subscriptions.clone()),
         };
         let stop = CancellationToken::new();
         Self { endpoint: mcp::route(context, metrics, stop.clone()), prometheus, _stop: stop }
