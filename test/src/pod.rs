@@ -8,9 +8,11 @@ use crate::{
 use serde_json::Value;
 use std::{io, path::Path};
 
-/// Starts the container of a Deployment and waits until it is ready: with the arguments, the environment and the files of
-/// ConfigMaps that the chart gives it, but for ports of its own, and with the token of its ServiceAccount. Port 0 of the
-/// process is for metrics and probes, port 1 of the API for everything else.
+/// Starts the container of a Deployment and waits until it is ready.
+///
+/// It has the arguments, the environment and the files of ConfigMaps that the chart gives it, but ports of its own, and
+/// the token of its ServiceAccount. Port 0 of the process is for metrics and probes, port 1 of the API for everything
+/// else.
 ///
 /// # Errors
 ///
