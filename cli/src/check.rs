@@ -2,6 +2,7 @@
 //!
 //! [`look`] asks the cluster and the API and decides nothing; [`judge`] decides and asks nobody; [`report`] prints.
 
+mod certificates;
 mod control_plane;
 mod data_plane;
 pub(crate) mod look;
@@ -73,6 +74,7 @@ pub(crate) const INSTALLED: Category = Category {
         namespace::REACH,
         namespace::CHECKS,
         control_plane::CHECKS,
+        certificates::CHECKS,
         rbac::CHECKS,
         pods::CHECKS,
         mesh::CHECKS,

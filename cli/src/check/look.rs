@@ -2,7 +2,7 @@
 
 use super::{
     needs, ready, rights,
-    seen::{ApiSeen, Binding, DeploymentSeen, Enforced, Gap, Looked, PodSeen, Seen},
+    seen::{ApiSeen, Binding, DeploymentSeen, Enforced, Gap, Looked, PodSeen, Seen, TrustRoot},
 };
 use crate::{
     args::Globals,
@@ -28,7 +28,13 @@ use kube::{
 };
 use linkerd_mcp_proto::v1::{Freshness, LintPoliciesRequest, LintPoliciesResponse};
 use serde::de::DeserializeOwned;
-use std::{collections::BTreeMap, error::Error as _, fmt::Debug, future::Future, time::Duration};
+use std::{
+    collections::BTreeMap,
+    error::Error as _,
+    fmt::Debug,
+    future::Future,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 use tokio::time::timeout;
 use tonic::Code;
 
@@ -85,8 +91,13 @@ pub(crate) async fn look(scope: Scope<'_>) -> Seen {
     }
     let named = scope.globals.mcp_namespace.as_deref();
     seen.namespaces = eyes.namespaces(LABEL).await;
-    (seen.linkerd, seen.crds) =
-        tokio::join!(eyes.linkerd_version(&scope.globals.linkerd_namespace), eyes.crds());
+    (seen.linkerd, seen.trust_roots, seen.crds) = tokio::join!(
+        eyes.linkerd_version(&scope.globals.linkerd_namespace),
+        eyes.trust_roots(&scope.globals.linkerd_namespace),
+        eyes.crds()
+    );
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    seen.now_s = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
     if scope.pre {
         seen.viz = eyes.namespaces(VIZ).await;
         let usual = match scope.documents {
@@ -200,6 +211,15 @@ impl Eyes {
         let doing = format!("get ConfigMap linkerd-config in namespace {namespace}");
         let map = self.step(&doing, maps.get_opt("linkerd-config")).await?;
         Ok(map.map(|map| map.data.as_ref()?.get("values").and_then(|values| linkerd_version(values))))
+    }
+
+    async fn trust_roots(&self, namespace: &str) -> Looked<Option<Vec<TrustRoot>>> {
+        let maps: Api<ConfigMap> = Api::namespaced(self.client.clone(), namespace);
+        let doing = format!("get ConfigMap linkerd-identity-trust-roots in namespace {namespace}");
+        let map = self.step(&doing, maps.get_opt("linkerd-identity-trust-roots")).await?;
+        let bundle =
+            |map: ConfigMap| map.data.unwrap_or_default().remove("ca-bundle.crt").unwrap_or_default();
+        Ok(map.map(|map| TrustRoot::of_bundle(&bundle(map))))
     }
 
     async fn crds(&self) -> Looked<BTreeMap<String, Option<String>>> {

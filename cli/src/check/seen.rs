@@ -7,6 +7,7 @@ use k8s_openapi::api::{
 use kube::ResourceExt;
 use linkerd_mcp_proto::v1::Freshness;
 use std::collections::{BTreeMap, BTreeSet};
+use x509_parser::pem::Pem;
 
 /// The container that Linkerd injects.
 const PROXY: &str = "linkerd-proxy";
@@ -40,6 +41,10 @@ pub(crate) struct Seen {
     /// `linkerdVersion` in the ConfigMap `linkerd-config`; none inside when it is not said, none outside when there is
     /// no such ConfigMap.
     pub(crate) linkerd: Looked<Option<Option<String>>>,
+    /// The trust roots of the mesh; none when there is no ConfigMap with them.
+    pub(crate) trust_roots: Looked<Option<Vec<TrustRoot>>>,
+    /// When all this was looked at, in seconds since the Unix epoch.
+    pub(crate) now_s: i64,
     /// CustomResourceDefinitions by name, each with the version of the Gateway API that it is from.
     pub(crate) crds: Looked<BTreeMap<String, Option<String>>>,
     /// Of the ClusterRoles with our label, the names; and so on.
@@ -66,6 +71,15 @@ pub(crate) struct Seen {
     pub(crate) lacking: Looked<Vec<String>>,
     /// Namespaces of linkerd-viz.
     pub(crate) viz: Looked<Vec<String>>,
+}
+
+/// A certificate that others are verified against.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TrustRoot {
+    pub(crate) subject: String,
+    /// Seconds since the Unix epoch, and so below.
+    pub(crate) not_before_s: i64,
+    pub(crate) not_after_s: i64,
 }
 
 /// Who a role is given to.
@@ -127,6 +141,25 @@ pub(crate) struct Enforced {
     pub(crate) drift: Vec<String>,
 }
 
+// === impl TrustRoot ===
+
+impl TrustRoot {
+    /// The certificates of a bundle of PEM; what is none is left out.
+    pub(crate) fn of_bundle(pem: &str) -> Vec<Self> {
+        let blocks = Pem::iter_from_buffer(pem.as_bytes()).filter_map(Result::ok);
+        let roots = blocks.filter_map(|block| {
+            let certificate = block.parse_x509().ok()?;
+            let validity = certificate.validity();
+            Some(Self {
+                subject: certificate.subject().to_string(),
+                not_before_s: validity.not_before.timestamp(),
+                not_after_s: validity.not_after.timestamp(),
+            })
+        });
+        roots.collect()
+    }
+}
+
 // === impl Seen ===
 
 impl Seen {
@@ -138,6 +171,8 @@ impl Seen {
             namespace: None,
             linkerd_namespace: linkerd_namespace.to_owned(),
             linkerd: Err(Gap::NotLooked),
+            trust_roots: Err(Gap::NotLooked),
+            now_s: 0,
             crds: Err(Gap::NotLooked),
             cluster_roles: Err(Gap::NotLooked),
             cluster_role_bindings: Err(Gap::NotLooked),

@@ -1,6 +1,6 @@
 use super::{
     report::Severity,
-    seen::{ApiSeen, Binding, DeploymentSeen, Enforced, PodSeen, ProxySeen},
+    seen::{ApiSeen, Binding, DeploymentSeen, Enforced, PodSeen, ProxySeen, TrustRoot},
     *,
 };
 use crate::golden;
@@ -45,6 +45,17 @@ fn mk_freshness() -> Freshness {
     }
 }
 
+const NOW: i64 = 1_800_000_000;
+
+/// Valid since yesterday, and for so many days.
+fn mk_root(days: i64) -> TrustRoot {
+    TrustRoot {
+        subject: "CN=root.linkerd.cluster.local".to_owned(),
+        not_before_s: NOW - 86_400,
+        not_after_s: NOW + days * 86_400,
+    }
+}
+
 /// An installation in which all is well.
 fn healthy() -> Seen {
     let deployment = DeploymentSeen {
@@ -59,6 +70,8 @@ fn healthy() -> Seen {
         namespaces: Ok(vec!["linkerd-mcp".to_owned()]),
         namespace: Some("linkerd-mcp".to_owned()),
         linkerd: Ok(Some(Some("edge-26.8.3".to_owned()))),
+        trust_roots: Ok(Some(vec![mk_root(3_650)])),
+        now_s: NOW,
         crds: Ok([
             "authorizationpolicies.policy.linkerd.io",
             "meshtlsauthentications.policy.linkerd.io",

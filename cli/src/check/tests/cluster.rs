@@ -61,6 +61,37 @@ pub(super) const BREAKS: &[Break] = &[
         "the ConfigMap linkerd-config has no linkerdVersion",
     ),
     (
+        "mcp-trust-roots",
+        "there are no trust roots",
+        |it| it.trust_roots = Ok(None),
+        W,
+        "there is no ConfigMap linkerd-identity-trust-roots in Namespace linkerd, so nobody's certificate can be verified",
+    ),
+    (
+        "mcp-trust-roots",
+        "the trust roots are no certificates",
+        |it| {
+            it.trust_roots =
+                Ok(Some(TrustRoot::of_bundle("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----")))
+        },
+        E,
+        "the ConfigMap linkerd-identity-trust-roots has no certificate that can be read in ca-bundle.crt",
+    ),
+    (
+        "mcp-trust-roots",
+        "the only trust root expired",
+        |it| it.trust_roots = Ok(Some(vec![mk_root(0)])),
+        E,
+        "expired or not valid yet: CN=root.linkerd.cluster.local",
+    ),
+    (
+        "mcp-trust-roots",
+        "the trust root that lasts longest expires soon",
+        |it| it.trust_roots = Ok(Some(vec![mk_root(59), mk_root(-1)])),
+        W,
+        "CN=root.linkerd.cluster.local expires in 59 days, and no other is valid for longer",
+    ),
+    (
         "mcp-linkerd-crds",
         "a CustomResourceDefinition of Linkerd's policy is missing",
         |it| drop(it.crds.as_mut().unwrap().remove("servers.policy.linkerd.io")),
