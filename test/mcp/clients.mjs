@@ -20,6 +20,9 @@ let failures = 0;
 // Arguments by tool, and by name for tools that are not listed. All are of the simulated mesh.
 const ARGUMENTS = {
   check_access: { from: "emojivoto/deployment/web", to: "emojivoto/voting-svc:8080" },
+  describe_workload: { name: "emojivoto/deployment/web" },
+  get_policies: { namespace: "emojivoto" },
+  list_access: { namespace: "emojivoto" },
 };
 const VALUES = {
   namespace: "emojivoto",

@@ -26,7 +26,6 @@ pub(super) const TOOL: Tool = Tool {
 };
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default)]
 struct Arguments {
     /// The client: `namespace/deployment/name`, `namespace/serviceaccount/name`, a mesh identity, or an IP address for
     /// one without a proxy. Example: `shop/deployment/web`.

@@ -41,13 +41,13 @@ pub(super) const TOOL: Tool = Tool {
 };
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default)]
 struct Arguments {
     /// What to describe: `namespace/service`, `namespace/deployment/name` or `external:host:port`. Example: `shop/cart`.
     name: String,
     /// Where a name without a namespace is.
     namespace: Option<String>,
     /// `concise` or `full`.
+    #[serde(default)]
     detail: Detail,
 }
 

@@ -30,7 +30,6 @@ pub(super) const TOOL: Tool = Tool {
 };
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default)]
 struct Arguments {
     /// The expression, at most 2,000 characters.
     query: String,
