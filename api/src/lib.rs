@@ -12,6 +12,7 @@ pub mod access;
 mod answer;
 pub mod args;
 mod authority;
+pub mod caller;
 mod chain;
 mod encode;
 pub mod feed;
@@ -24,6 +25,7 @@ pub mod linkerd;
 pub mod mcp;
 pub mod metrics;
 pub mod replica;
+pub mod rights;
 mod serve;
 pub mod view;
 

@@ -10,8 +10,13 @@ fn main() -> anyhow::Result<()> {
     let out = if check { root.join("../target/proto-check") } else { gen_dir.clone() };
     std::fs::create_dir_all(&out)?;
 
-    let files =
-        ["mcp/v1/graph.proto", "mcp/v1/policy.proto", "mcp/v1/mesh_context.proto", "mcp/v1/feed.proto"];
+    let files = [
+        "mcp/v1/graph.proto",
+        "mcp/v1/policy.proto",
+        "mcp/v1/change.proto",
+        "mcp/v1/mesh_context.proto",
+        "mcp/v1/feed.proto",
+    ];
     let descriptors = protox::compile(files, [root]).context("the .proto files do not compile")?;
     std::fs::write(out.join("mcp.v1.bin"), descriptor_bytes(&descriptors))?;
     serialized(tonic_prost_build::configure(), &descriptors)
@@ -39,7 +44,7 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Gives the messages of policy.proto their JSON, see `src/json.rs`. Unknown is absent, and so is empty text; lists
+/// Gives the messages of policy.proto and change.proto their JSON, see `src/json.rs`. Unknown is absent, and so is empty text; lists
 /// and numbers are always there.
 fn serialized(
     mut builder: tonic_prost_build::Builder,
@@ -50,7 +55,10 @@ fn serialized(
         .file
         .iter()
         .flat_map(|file| file.message_type.iter().map(move |message| (file.name(), message)))
-        .filter(|(file, message)| file.ends_with("policy.proto") || message.name() == "NodeMetrics");
+        .filter(|(file, message)| {
+            ["policy.proto", "change.proto"].iter().any(|it| file.ends_with(it))
+                || message.name() == "NodeMetrics"
+        });
     for (_, message) in messages {
         let path = format!(".mcp.v1.{}", message.name());
         builder = builder.type_attribute(&path, "#[cfg_attr(feature = \"json\", derive(serde::Serialize))]");
@@ -63,6 +71,9 @@ fn serialized(
                 }
                 (Type::Message, ".mcp.v1.Freshness") => {
                     "serialize_with = \"crate::json::freshness\", skip_serializing_if = \"Option::is_none\"".to_owned()
+                }
+                (Type::Message, ".google.protobuf.Timestamp") => {
+                    "serialize_with = \"crate::json::timestamp\", skip_serializing_if = \"Option::is_none\"".to_owned()
                 }
                 (Type::String, _) if field.name() == "server_json" => {
                     "rename = \"server\", serialize_with = \"crate::json::raw\", skip_serializing_if = \"String::is_empty\""

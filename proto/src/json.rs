@@ -26,6 +26,14 @@ pub fn raw<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> 
     raw.serialize(serializer)
 }
 
+/// A moment, as RFC 3339.
+pub fn timestamp<S: Serializer>(
+    value: &Option<prost_types::Timestamp>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    value.as_ref().map(ToString::to_string).serialize(serializer)
+}
+
 /// The signals of freshness of an answer.
 pub fn freshness<S: Serializer>(value: &Option<v1::Freshness>, serializer: S) -> Result<S::Ok, S::Error> {
     value.as_ref().map(freshness_of).serialize(serializer)

@@ -1054,6 +1054,569 @@ impl Severity {
         }
     }
 }
+#[cfg_attr(feature = "json", derive(serde::Serialize))]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PlanChangeRequest {
+    /// The objects as they shall be: one YAML or JSON stream, at most 1 MiB and 50 objects with those of `removes`.
+    /// AuthorizationPolicy, MeshTLSAuthentication, NetworkAuthentication, Server, HTTPRoute (both groups), GRPCRoute.
+    #[prost(string, tag = "1")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
+    pub manifest: ::prost::alloc::string::String,
+    /// Ids of objects to delete, as in the graph.
+    #[prost(string, repeated, tag = "2")]
+    pub removes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The namespace of objects that name none.
+    #[prost(string, tag = "3")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
+    pub namespace: ::prost::alloc::string::String,
+    /// Take fields over from other field managers. Needs the right to, and is never assumed.
+    #[prost(bool, tag = "4")]
+    pub force: bool,
+    /// Only say what would happen: nothing is kept, and the answer has no plan to apply.
+    #[prost(bool, tag = "5")]
+    pub simulate_only: bool,
+}
+/// What a change would do. Nothing has been written.
+#[cfg_attr(feature = "json", derive(serde::Serialize))]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PlanChangeResponse {
+    #[prost(message, optional, tag = "1")]
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            serialize_with = "crate::json::freshness",
+            skip_serializing_if = "Option::is_none"
+        )
+    )]
+    pub freshness: ::core::option::Option<Freshness>,
+    /// What ApplyPlan wants: good once, for the one who planned, until `expires`. Empty when the change may not be applied,
+    /// and then `concerns` say why.
+    #[prost(string, tag = "2")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
+    pub plan: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "3")]
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            serialize_with = "crate::json::timestamp",
+            skip_serializing_if = "Option::is_none"
+        )
+    )]
+    pub expires: ::core::option::Option<::prost_types::Timestamp>,
+    /// The public name of the plan, as it stands in the audit log.
+    #[prost(string, tag = "4")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
+    pub plan_id: ::prost::alloc::string::String,
+    /// SHA-256 of everything that would be written, in hexadecimal.
+    #[prost(string, tag = "5")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
+    pub payload_sha256: ::prost::alloc::string::String,
+    #[prost(message, repeated, tag = "6")]
+    pub objects: ::prost::alloc::vec::Vec<PlannedObject>,
+    /// What is likely not meant, the gravest first. One that refuses ends the matter.
+    #[prost(message, repeated, tag = "7")]
+    pub concerns: ::prost::alloc::vec::Vec<Concern>,
+    #[prost(message, optional, tag = "8")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "Option::is_none"))]
+    pub impact: ::core::option::Option<Impact>,
+    /// What was assumed, and what cannot be known from here; each a sentence.
+    #[prost(string, repeated, tag = "9")]
+    pub notes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// One object of a plan.
+#[cfg_attr(feature = "json", derive(serde::Serialize))]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PlannedObject {
+    /// As in the graph, whether it is there yet or not.
+    #[prost(string, tag = "1")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
+    pub id: ::prost::alloc::string::String,
+    /// `create`, `update`, `delete` or `unchanged`.
+    #[prost(string, tag = "2")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
+    pub action: ::prost::alloc::string::String,
+    /// What is different, line by line as in a patch.
+    #[prost(string, tag = "3")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
+    pub diff: ::prost::alloc::string::String,
+    /// The version in the cluster that the plan was made on; empty for a new object.
+    #[prost(string, tag = "4")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
+    pub resource_version: ::prost::alloc::string::String,
+    /// What else manages it, such as `Flux Kustomization flux-system/apps`; empty when nothing does.
+    #[prost(string, tag = "5")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
+    pub owner: ::prost::alloc::string::String,
+    /// When something else manages it: what belongs in its repository, as YAML.
+    #[prost(string, tag = "6")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
+    pub repository_manifest: ::prost::alloc::string::String,
+}
+/// Something about a change that Linkerd's own validation lets pass.
+#[cfg_attr(feature = "json", derive(serde::Serialize))]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Concern {
+    /// Which check, in kebab case; for example `missing-target`.
+    #[prost(string, tag = "1")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
+    pub code: ::prost::alloc::string::String,
+    #[prost(enumeration = "Severity", tag = "2")]
+    #[cfg_attr(feature = "json", serde(serialize_with = "crate::json::severity"))]
+    pub severity: i32,
+    /// True when the change is refused because of it.
+    #[prost(bool, tag = "3")]
+    pub refuses: bool,
+    /// Ids of what it is about.
+    #[prost(string, repeated, tag = "4")]
+    pub objects: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// What is wrong, as a sentence.
+    #[prost(string, tag = "5")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
+    pub text: ::prost::alloc::string::String,
+    /// What to do.
+    #[prost(string, tag = "6")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
+    pub fix: ::prost::alloc::string::String,
+}
+/// What becomes of the calls that are seen now.
+#[cfg_attr(feature = "json", derive(serde::Serialize))]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Impact {
+    /// The most frequent first; at most 100 of each.
+    #[prost(message, repeated, tag = "1")]
+    pub newly_denied: ::prost::alloc::vec::Vec<ImpactFlow>,
+    #[prost(message, repeated, tag = "2")]
+    pub newly_allowed: ::prost::alloc::vec::Vec<ImpactFlow>,
+    /// How many there are of each, listed or not.
+    #[prost(uint32, tag = "3")]
+    pub newly_denied_count: u32,
+    #[prost(uint32, tag = "4")]
+    pub newly_allowed_count: u32,
+    /// Calls per second of all of them; absent when of none of them is known.
+    #[prost(double, optional, tag = "5")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "Option::is_none"))]
+    pub newly_denied_rps: ::core::option::Option<f64>,
+    #[prost(double, optional, tag = "6")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "Option::is_none"))]
+    pub newly_allowed_rps: ::core::option::Option<f64>,
+    /// How many flows are decided as before.
+    #[prost(uint32, tag = "7")]
+    pub unchanged: u32,
+    /// Flows that cannot be judged, each with the reason.
+    #[prost(message, repeated, tag = "8")]
+    pub unknown: ::prost::alloc::vec::Vec<UnknownFlow>,
+    #[prost(uint32, tag = "9")]
+    pub unknown_count: u32,
+    /// Who of the known workloads may call what afterwards and does not now, and the other way round, traffic or not.
+    #[prost(message, repeated, tag = "10")]
+    pub gained: ::prost::alloc::vec::Vec<ImpactPermission>,
+    #[prost(message, repeated, tag = "11")]
+    pub lost: ::prost::alloc::vec::Vec<ImpactPermission>,
+    #[prost(uint32, tag = "12")]
+    pub gained_count: u32,
+    #[prost(uint32, tag = "13")]
+    pub lost_count: u32,
+}
+#[cfg_attr(feature = "json", derive(serde::Serialize))]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ImpactFlow {
+    #[prost(string, tag = "1")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
+    pub edge_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
+    pub from: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
+    pub to: ::prost::alloc::string::String,
+    /// The workload that answers, and its port.
+    #[prost(string, tag = "4")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
+    pub workload: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "5")]
+    pub port: u32,
+    #[prost(enumeration = "Decision", tag = "6")]
+    #[cfg_attr(feature = "json", serde(serialize_with = "crate::json::decision"))]
+    pub before: i32,
+    #[prost(enumeration = "Decision", tag = "7")]
+    #[cfg_attr(feature = "json", serde(serialize_with = "crate::json::decision"))]
+    pub after: i32,
+    /// Calls per second now; absent when not known.
+    #[prost(double, optional, tag = "8")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "Option::is_none"))]
+    pub rps: ::core::option::Option<f64>,
+    /// Why it is decided so afterwards.
+    #[prost(message, repeated, tag = "9")]
+    pub reasons: ::prost::alloc::vec::Vec<Reason>,
+}
+#[cfg_attr(feature = "json", derive(serde::Serialize))]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct UnknownFlow {
+    #[prost(string, tag = "1")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
+    pub edge_id: ::prost::alloc::string::String,
+    /// Why, as a sentence.
+    #[prost(string, tag = "2")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
+    pub text: ::prost::alloc::string::String,
+    #[prost(double, optional, tag = "3")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "Option::is_none"))]
+    pub rps: ::core::option::Option<f64>,
+}
+#[cfg_attr(feature = "json", derive(serde::Serialize))]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ImpactPermission {
+    /// Who: a workload or an identity.
+    #[prost(string, tag = "1")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
+    pub from: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
+    pub workload: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "3")]
+    pub port: u32,
+}
+#[cfg_attr(feature = "json", derive(serde::Serialize))]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ApplyPlanRequest {
+    /// From PlanChangeResponse. It is used up by this, whatever comes of it.
+    #[prost(string, tag = "1")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
+    pub plan: ::prost::alloc::string::String,
+    /// Why, for the audit log and the event; at most 256 bytes.
+    #[prost(string, tag = "2")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
+    pub reason: ::prost::alloc::string::String,
+    /// Watch the flows that the change touches, and undo it when they suffer. Absent for not.
+    #[prost(message, optional, tag = "3")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "Option::is_none"))]
+    pub guard: ::core::option::Option<Guard>,
+}
+/// When a change is undone by itself.
+#[cfg_attr(feature = "json", derive(serde::Serialize))]
+#[derive(Clone, Copy, PartialEq, ::prost::Message)]
+pub struct Guard {
+    /// How long to watch, 30 to 3,600 seconds.
+    #[prost(uint32, tag = "1")]
+    pub seconds: u32,
+    /// Undo when this many more calls per second are denied on the touched flows than before; absent for 1.
+    #[prost(double, optional, tag = "2")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "Option::is_none"))]
+    pub denied_rps: ::core::option::Option<f64>,
+    /// Undo when their success rate falls below this, between 0 and 1; absent for not.
+    #[prost(double, optional, tag = "3")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "Option::is_none"))]
+    pub success_rate: ::core::option::Option<f64>,
+}
+/// Given after the API server has taken the change, never before.
+#[cfg_attr(feature = "json", derive(serde::Serialize))]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ApplyPlanResponse {
+    /// True when every object was written.
+    #[prost(bool, tag = "1")]
+    pub accepted: bool,
+    /// The change, for RollbackChange and ListChanges.
+    #[prost(string, tag = "2")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
+    pub change_id: ::prost::alloc::string::String,
+    #[prost(message, repeated, tag = "3")]
+    pub objects: ::prost::alloc::vec::Vec<AppliedObject>,
+    /// What happened, as a sentence.
+    #[prost(string, tag = "4")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
+    pub text: ::prost::alloc::string::String,
+    /// Until when it is watched; absent when it is not.
+    #[prost(message, optional, tag = "5")]
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            serialize_with = "crate::json::timestamp",
+            skip_serializing_if = "Option::is_none"
+        )
+    )]
+    pub guarded_until: ::core::option::Option<::prost_types::Timestamp>,
+}
+#[cfg_attr(feature = "json", derive(serde::Serialize))]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AppliedObject {
+    #[prost(string, tag = "1")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
+    pub id: ::prost::alloc::string::String,
+    /// `create`, `update`, `delete`, `unchanged`, `restored`, or `failed`.
+    #[prost(string, tag = "2")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
+    pub action: ::prost::alloc::string::String,
+    /// Its version in the cluster now; empty when it is gone.
+    #[prost(string, tag = "3")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
+    pub resource_version: ::prost::alloc::string::String,
+    /// What the API server said when it failed.
+    #[prost(string, tag = "4")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
+    pub error: ::prost::alloc::string::String,
+}
+#[cfg_attr(feature = "json", derive(serde::Serialize))]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RollbackChangeRequest {
+    #[prost(string, tag = "1")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
+    pub change_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
+    pub reason: ::prost::alloc::string::String,
+}
+#[cfg_attr(feature = "json", derive(serde::Serialize))]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RollbackChangeResponse {
+    /// True when every object is as it was before the change.
+    #[prost(bool, tag = "1")]
+    pub accepted: bool,
+    /// The rollback, itself a change.
+    #[prost(string, tag = "2")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
+    pub change_id: ::prost::alloc::string::String,
+    #[prost(message, repeated, tag = "3")]
+    pub objects: ::prost::alloc::vec::Vec<AppliedObject>,
+    #[prost(string, tag = "4")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
+    pub text: ::prost::alloc::string::String,
+}
+#[cfg_attr(feature = "json", derive(serde::Serialize))]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListChangesRequest {
+    /// Only changes of objects of this namespace; empty for all that the caller may see.
+    #[prost(string, tag = "1")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
+    pub namespace: ::prost::alloc::string::String,
+    /// The most changes, the newest first; 0 means 50, at most 500.
+    #[prost(uint32, tag = "2")]
+    pub limit: u32,
+    /// Only this one.
+    #[prost(string, tag = "3")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
+    pub change_id: ::prost::alloc::string::String,
+}
+#[cfg_attr(feature = "json", derive(serde::Serialize))]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListChangesResponse {
+    /// The newest first.
+    #[prost(message, repeated, tag = "1")]
+    pub changes: ::prost::alloc::vec::Vec<Change>,
+    /// True when there are more.
+    #[prost(bool, tag = "2")]
+    pub truncated: bool,
+    /// How far back is known; absent when nothing was forgotten.
+    #[prost(message, optional, tag = "3")]
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            serialize_with = "crate::json::timestamp",
+            skip_serializing_if = "Option::is_none"
+        )
+    )]
+    pub since: ::core::option::Option<::prost_types::Timestamp>,
+    #[prost(string, repeated, tag = "4")]
+    pub notes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// One change that was applied, or that somebody tried to apply.
+#[cfg_attr(feature = "json", derive(serde::Serialize))]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Change {
+    #[prost(string, tag = "1")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
+    pub change_id: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "2")]
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            serialize_with = "crate::json::timestamp",
+            skip_serializing_if = "Option::is_none"
+        )
+    )]
+    pub at: ::core::option::Option<::prost_types::Timestamp>,
+    /// Who, by proven identity, and what proved it: `mesh`, `certificate`, `token`, `oauth` or `machine`.
+    #[prost(string, tag = "3")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
+    pub by: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
+    pub proof: ::prost::alloc::string::String,
+    /// `applied`, `failed`, `partial`, `rolled_back` or `guard_reverted`.
+    #[prost(string, tag = "5")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
+    pub outcome: ::prost::alloc::string::String,
+    #[prost(string, tag = "6")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
+    pub text: ::prost::alloc::string::String,
+    #[prost(string, tag = "7")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
+    pub plan_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "8")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
+    pub payload_sha256: ::prost::alloc::string::String,
+    /// What was asked for in ApplyPlanRequest; text of the caller.
+    #[prost(string, tag = "9")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
+    pub reason: ::prost::alloc::string::String,
+    #[prost(message, repeated, tag = "10")]
+    pub objects: ::prost::alloc::vec::Vec<AppliedObject>,
+    /// Line by line what was different, of all objects.
+    #[prost(string, tag = "11")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
+    pub diff: ::prost::alloc::string::String,
+    /// The change that undid this one, or that this one undid; empty for none.
+    #[prost(string, tag = "12")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
+    pub undone_by: ::prost::alloc::string::String,
+    #[prost(string, tag = "13")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
+    pub undoes: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "14")]
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            serialize_with = "crate::json::timestamp",
+            skip_serializing_if = "Option::is_none"
+        )
+    )]
+    pub guarded_until: ::core::option::Option<::prost_types::Timestamp>,
+}
+#[cfg_attr(feature = "json", derive(serde::Serialize))]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ProposePolicyRequest {
+    /// A workload or Service, or empty for the whole of `namespace`.
+    #[prost(string, tag = "1")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
+    pub target: ::prost::alloc::string::String,
+    /// Where a name without a namespace is looked for. Alone: everything in this namespace.
+    #[prost(string, tag = "2")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
+    pub namespace: ::prost::alloc::string::String,
+    /// Propose policy that refuses; otherwise it lets in and counts what it would refuse (`accessPolicy: audit`).
+    #[prost(bool, tag = "3")]
+    pub enforce: bool,
+}
+#[cfg_attr(feature = "json", derive(serde::Serialize))]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ProposePolicyResponse {
+    #[prost(message, optional, tag = "1")]
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            serialize_with = "crate::json::freshness",
+            skip_serializing_if = "Option::is_none"
+        )
+    )]
+    pub freshness: ::core::option::Option<Freshness>,
+    /// The objects as one YAML stream, for PlanChange.
+    #[prost(string, tag = "2")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
+    pub manifest: ::prost::alloc::string::String,
+    /// True when nothing that is seen now would be refused by enforcing.
+    #[prost(bool, tag = "3")]
+    pub ready: bool,
+    /// What speaks against enforcing; each a sentence.
+    #[prost(string, repeated, tag = "4")]
+    pub blockers: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Flows that the proposal lets in.
+    #[prost(message, repeated, tag = "5")]
+    pub covered: ::prost::alloc::vec::Vec<ProposedFlow>,
+    /// Flows that it does not, each with the reason.
+    #[prost(message, repeated, tag = "6")]
+    pub left_out: ::prost::alloc::vec::Vec<ProposedFlow>,
+    /// What was assumed, and what cannot be known from here; each a sentence.
+    #[prost(string, repeated, tag = "7")]
+    pub notes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[cfg_attr(feature = "json", derive(serde::Serialize))]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ProposedFlow {
+    #[prost(string, tag = "1")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
+    pub edge_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
+    pub from: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
+    pub workload: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "4")]
+    pub port: u32,
+    #[prost(string, tag = "5")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
+    pub identity: ::prost::alloc::string::String,
+    #[prost(double, optional, tag = "6")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "Option::is_none"))]
+    pub rps: ::core::option::Option<f64>,
+    /// For one that is left out: why.
+    #[prost(string, tag = "7")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
+    pub text: ::prost::alloc::string::String,
+}
+/// Plans, or with `plan` applies, AuthorizationPolicies and what they refer to.
+#[cfg_attr(feature = "json", derive(serde::Serialize))]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ApplyAuthorizationPolicyRequest {
+    /// As in PlanChangeRequest; only AuthorizationPolicy, MeshTLSAuthentication, NetworkAuthentication and Server. With
+    /// `plan` it may be left out; otherwise it must be what was planned, to the byte.
+    #[prost(string, tag = "1")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
+    pub manifest: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
+    pub namespace: ::prost::alloc::string::String,
+    /// From an earlier answer: the approval. Without it nothing is written.
+    #[prost(string, tag = "3")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
+    pub plan: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
+    pub reason: ::prost::alloc::string::String,
+}
+#[cfg_attr(feature = "json", derive(serde::Serialize))]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ApplyAuthorizationPolicyResponse {
+    /// True only when the API server has taken it.
+    #[prost(bool, tag = "1")]
+    pub accepted: bool,
+    /// Without `plan` in the request: what would happen, and the plan to come back with.
+    #[prost(message, optional, tag = "2")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "Option::is_none"))]
+    pub planned: ::core::option::Option<PlanChangeResponse>,
+    /// With it: what happened.
+    #[prost(message, optional, tag = "3")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "Option::is_none"))]
+    pub applied: ::core::option::Option<ApplyPlanResponse>,
+}
+/// The same for HTTPRoutes of both groups and GRPCRoutes.
+#[cfg_attr(feature = "json", derive(serde::Serialize))]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ApplyHttpRouteRequest {
+    #[prost(string, tag = "1")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
+    pub manifest: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
+    pub namespace: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
+    pub plan: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "String::is_empty"))]
+    pub reason: ::prost::alloc::string::String,
+}
+#[cfg_attr(feature = "json", derive(serde::Serialize))]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ApplyHttpRouteResponse {
+    #[prost(bool, tag = "1")]
+    pub accepted: bool,
+    #[prost(message, optional, tag = "2")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "Option::is_none"))]
+    pub planned: ::core::option::Option<PlanChangeResponse>,
+    #[prost(message, optional, tag = "3")]
+    #[cfg_attr(feature = "json", serde(skip_serializing_if = "Option::is_none"))]
+    pub applied: ::core::option::Option<ApplyPlanResponse>,
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetMeshGraphRequest {
     /// Only nodes of this namespace and edges that start or end in it; empty for all. An unknown namespace is NOT_FOUND.
@@ -1585,6 +2148,183 @@ pub mod mesh_context_client {
                 .insert(GrpcMethod::new("mcp.v1.MeshContext", "CompareEndpoints"));
             self.inner.unary(req, path, codec).await
         }
+        /// What a change of policy would do, tried on the API server and on the live graph. Writes nothing.
+        pub async fn plan_change(
+            &mut self,
+            request: impl tonic::IntoRequest<super::PlanChangeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PlanChangeResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/mcp.v1.MeshContext/PlanChange",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("mcp.v1.MeshContext", "PlanChange"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Does what was planned, once; answers after the API server has.
+        pub async fn apply_plan(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ApplyPlanRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ApplyPlanResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/mcp.v1.MeshContext/ApplyPlan",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("mcp.v1.MeshContext", "ApplyPlan"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Puts back what was there before a change.
+        pub async fn rollback_change(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RollbackChangeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RollbackChangeResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/mcp.v1.MeshContext/RollbackChange",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("mcp.v1.MeshContext", "RollbackChange"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// What was changed through here, by whom.
+        pub async fn list_changes(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListChangesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListChangesResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/mcp.v1.MeshContext/ListChanges",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("mcp.v1.MeshContext", "ListChanges"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// The least policy that lets in what is seen.
+        pub async fn propose_policy(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ProposePolicyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ProposePolicyResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/mcp.v1.MeshContext/ProposePolicy",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("mcp.v1.MeshContext", "ProposePolicy"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Plan, then apply, AuthorizationPolicies.
+        pub async fn apply_authorization_policy(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ApplyAuthorizationPolicyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ApplyAuthorizationPolicyResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/mcp.v1.MeshContext/ApplyAuthorizationPolicy",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("mcp.v1.MeshContext", "ApplyAuthorizationPolicy"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Plan, then apply, HTTPRoutes.
+        pub async fn apply_http_route(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ApplyHttpRouteRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ApplyHttpRouteResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/mcp.v1.MeshContext/ApplyHTTPRoute",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("mcp.v1.MeshContext", "ApplyHTTPRoute"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -1687,6 +2427,76 @@ pub mod mesh_context_server {
             request: tonic::Request<super::CompareEndpointsRequest>,
         ) -> std::result::Result<
             tonic::Response<super::CompareEndpointsResponse>,
+            tonic::Status,
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
+        /// What a change of policy would do, tried on the API server and on the live graph. Writes nothing.
+        async fn plan_change(
+            &self,
+            request: tonic::Request<super::PlanChangeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PlanChangeResponse>,
+            tonic::Status,
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
+        /// Does what was planned, once; answers after the API server has.
+        async fn apply_plan(
+            &self,
+            request: tonic::Request<super::ApplyPlanRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ApplyPlanResponse>,
+            tonic::Status,
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
+        /// Puts back what was there before a change.
+        async fn rollback_change(
+            &self,
+            request: tonic::Request<super::RollbackChangeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RollbackChangeResponse>,
+            tonic::Status,
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
+        /// What was changed through here, by whom.
+        async fn list_changes(
+            &self,
+            request: tonic::Request<super::ListChangesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListChangesResponse>,
+            tonic::Status,
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
+        /// The least policy that lets in what is seen.
+        async fn propose_policy(
+            &self,
+            request: tonic::Request<super::ProposePolicyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ProposePolicyResponse>,
+            tonic::Status,
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
+        /// Plan, then apply, AuthorizationPolicies.
+        async fn apply_authorization_policy(
+            &self,
+            request: tonic::Request<super::ApplyAuthorizationPolicyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ApplyAuthorizationPolicyResponse>,
+            tonic::Status,
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
+        /// Plan, then apply, HTTPRoutes.
+        async fn apply_http_route(
+            &self,
+            request: tonic::Request<super::ApplyHttpRouteRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ApplyHttpRouteResponse>,
             tonic::Status,
         > {
             Err(tonic::Status::unimplemented("Not yet implemented"))
@@ -2160,6 +2970,327 @@ pub mod mesh_context_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = CompareEndpointsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/mcp.v1.MeshContext/PlanChange" => {
+                    #[allow(non_camel_case_types)]
+                    struct PlanChangeSvc<T: MeshContext>(pub Arc<T>);
+                    impl<
+                        T: MeshContext,
+                    > tonic::server::UnaryService<super::PlanChangeRequest>
+                    for PlanChangeSvc<T> {
+                        type Response = super::PlanChangeResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::PlanChangeRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as MeshContext>::plan_change(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = PlanChangeSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/mcp.v1.MeshContext/ApplyPlan" => {
+                    #[allow(non_camel_case_types)]
+                    struct ApplyPlanSvc<T: MeshContext>(pub Arc<T>);
+                    impl<
+                        T: MeshContext,
+                    > tonic::server::UnaryService<super::ApplyPlanRequest>
+                    for ApplyPlanSvc<T> {
+                        type Response = super::ApplyPlanResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ApplyPlanRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as MeshContext>::apply_plan(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ApplyPlanSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/mcp.v1.MeshContext/RollbackChange" => {
+                    #[allow(non_camel_case_types)]
+                    struct RollbackChangeSvc<T: MeshContext>(pub Arc<T>);
+                    impl<
+                        T: MeshContext,
+                    > tonic::server::UnaryService<super::RollbackChangeRequest>
+                    for RollbackChangeSvc<T> {
+                        type Response = super::RollbackChangeResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RollbackChangeRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as MeshContext>::rollback_change(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RollbackChangeSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/mcp.v1.MeshContext/ListChanges" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListChangesSvc<T: MeshContext>(pub Arc<T>);
+                    impl<
+                        T: MeshContext,
+                    > tonic::server::UnaryService<super::ListChangesRequest>
+                    for ListChangesSvc<T> {
+                        type Response = super::ListChangesResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListChangesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as MeshContext>::list_changes(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListChangesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/mcp.v1.MeshContext/ProposePolicy" => {
+                    #[allow(non_camel_case_types)]
+                    struct ProposePolicySvc<T: MeshContext>(pub Arc<T>);
+                    impl<
+                        T: MeshContext,
+                    > tonic::server::UnaryService<super::ProposePolicyRequest>
+                    for ProposePolicySvc<T> {
+                        type Response = super::ProposePolicyResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ProposePolicyRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as MeshContext>::propose_policy(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ProposePolicySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/mcp.v1.MeshContext/ApplyAuthorizationPolicy" => {
+                    #[allow(non_camel_case_types)]
+                    struct ApplyAuthorizationPolicySvc<T: MeshContext>(pub Arc<T>);
+                    impl<
+                        T: MeshContext,
+                    > tonic::server::UnaryService<super::ApplyAuthorizationPolicyRequest>
+                    for ApplyAuthorizationPolicySvc<T> {
+                        type Response = super::ApplyAuthorizationPolicyResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                super::ApplyAuthorizationPolicyRequest,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as MeshContext>::apply_authorization_policy(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ApplyAuthorizationPolicySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/mcp.v1.MeshContext/ApplyHTTPRoute" => {
+                    #[allow(non_camel_case_types)]
+                    struct ApplyHTTPRouteSvc<T: MeshContext>(pub Arc<T>);
+                    impl<
+                        T: MeshContext,
+                    > tonic::server::UnaryService<super::ApplyHttpRouteRequest>
+                    for ApplyHTTPRouteSvc<T> {
+                        type Response = super::ApplyHttpRouteResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ApplyHttpRouteRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as MeshContext>::apply_http_route(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ApplyHTTPRouteSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
