@@ -103,8 +103,8 @@ const WHAT_THERE_IS: &str = "GET /v1/graph?namespace=&view=full|summary|edges&fr
                              GET /v1/endpoints?service=&port=&client_namespace= or \
                              GET /v1/policy?workload=&namespace=&port=";
 
-/// The JSON routes and the MCP endpoint, behind the check of the Host header.
-pub(crate) fn routes(state: Json, mcp: Router, hosts: host::Hosts) -> Router {
+/// The JSON routes and the MCP endpoint. Who asks, and by which name, is found out before ([`crate::caller`]).
+pub(crate) fn routes(state: Json, mcp: Router) -> Router {
     Router::new()
         .route("/v1/graph", get(graph))
         .route("/v1/callgraph", get(callgraph))
@@ -117,7 +117,6 @@ pub(crate) fn routes(state: Json, mcp: Router, hosts: host::Hosts) -> Router {
         .method_not_allowed_fallback(not_allowed)
         .with_state(state)
         .merge(mcp)
-        .layer(axum::middleware::from_fn_with_state(hosts, host::check))
 }
 
 /// For every path that is none of ours, in the language of whoever asks.

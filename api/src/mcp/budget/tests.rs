@@ -1,6 +1,7 @@
 use super::*;
 use crate::mcp::subscription::Subscriptions;
 use crate::{
+    caller::{Principal, Proof},
     mcp::{self, Context, Options, metrics::McpMetrics},
     metrics::ApiMetrics,
     replica::{Replica, RingLimits},
@@ -222,7 +223,7 @@ impl Rig {
             .header("mcp-protocol-version", "2026-07-28")
             .header("mcp-method", "tools/call")
             .header("mcp-name", tool)
-            .extension(caller(who))
+            .extension(Principal::of_identity(who, "linkerd.cluster.local", Proof::Mesh))
             .body(Body::from(body.to_string()))
             .unwrap();
         let endpoint = self.endpoint.clone();
