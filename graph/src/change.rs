@@ -62,3 +62,6 @@ impl Assessment {
         self.concerns.iter().any(|concern| concern.severity == concern::Severity::Refuse)
     }
 }
+
+#[cfg(test)]
+mod tests;
