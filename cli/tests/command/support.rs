@@ -36,6 +36,8 @@ pub(crate) struct Api {
     pub(crate) watches: Arc<AtomicUsize>,
     /// How often something was to be applied.
     pub(crate) applies: Arc<AtomicUsize>,
+    /// What the last question for the graph had in `authorization`.
+    pub(crate) authorization: Arc<parking_lot::Mutex<Option<String>>>,
 }
 
 #[tonic::async_trait]
@@ -44,6 +46,8 @@ impl MeshContext for Api {
         &self,
         request: Request<GetMeshGraphRequest>,
     ) -> Result<Response<GetMeshGraphResponse>, Status> {
+        let authorization = request.metadata().get("authorization").map(|it| it.to_str().expect("text"));
+        *self.authorization.lock() = authorization.map(str::to_owned);
         let waiting = self.not_yet.load(Ordering::SeqCst);
         if waiting > 0 {
             self.not_yet.store(waiting - 1, Ordering::SeqCst);
