@@ -3,6 +3,7 @@
 use crate::{
     Api, Config,
     caller::args::{CallerArgs, Callers},
+    change,
     feed::redis::{FeedMetrics, RedisSubscription, SubscribeOptions},
     kubernetes,
     linkerd::{
@@ -69,6 +70,10 @@ pub struct Args {
     /// Linkerd's own controllers
     #[command(flatten)]
     pub linkerd: LinkerdArgs,
+
+    /// Change nothing in Kubernetes: plans are simulated only, and nothing is applied or rolled back
+    #[arg(long, env = "LINKERD_MCP_READ_ONLY")]
+    pub read_only: bool,
 
     /// How log lines look
     #[arg(long, env = "LINKERD_MCP_LOG_FORMAT", value_enum, default_value_t = LogFormat::Plain)]
@@ -201,6 +206,7 @@ impl Args {
             prometheus,
             mcp,
             linkerd,
+            read_only,
             log_format: _,
         } = self;
         // A wrong address ends the start, not the first question.
@@ -209,7 +215,7 @@ impl Args {
         let mut registry = Registry::default();
         let redis_metrics = RedisMetrics::default();
         redis_metrics.register(&mut registry);
-        let server = redis.server(End::Reads, redis_metrics)?;
+        let server = redis.server(End::Reads, redis_metrics.clone())?;
         let options = SubscribeOptions { prefix: redis.prefix()?, ..SubscribeOptions::new(server) };
         let feed_metrics = FeedMetrics::default();
         feed_metrics.register(&mut registry);
@@ -222,6 +228,18 @@ impl Args {
         let kubernetes = kubernetes::client().await;
         let Callers { local, mesh, hosts } =
             callers.callers(kubernetes.as_ref(), &linkerd.linkerd_namespace, &linkerd.cluster_domain)?;
+        let keep = match read_only {
+            // Nothing is kept where nothing is changed, and the user at Redis needs no right to.
+            true => change::Keep::Memory,
+            false => change::Keep::Redis {
+                server: Box::new(redis.server(End::Changes, redis_metrics)?),
+                prefix: redis.prefix()?,
+            },
+        };
+        let changes = match kubernetes.clone() {
+            Some(client) => change::Options { keep, read_only, ..change::Options::kubernetes(client) },
+            None => change::Options { read_only, ..change::Options::default() },
+        };
         let drain = Duration::from_secs(drain_seconds);
         let config = Config {
             listen,
@@ -233,6 +251,7 @@ impl Args {
             max_watchers: usize::try_from(max_watchers).context("so many watchers cannot be counted")?,
             mcp: mcp.options(connection, kubernetes),
             linkerd: Some(controllers),
+            changes,
             ..Config::default()
         };
         let api = Api::bind(config, &mut registry).await?;

@@ -2,6 +2,7 @@
 
 use crate::{
     caller::{self, listener::Door, metrics::CallerMetrics},
+    change::{self, Changes, metrics::ChangeMetrics},
     grpc::{self, MeshContext},
     http::{
         Json,
@@ -53,6 +54,8 @@ pub struct Config {
     pub mcp: crate::mcp::Options,
     /// Linkerd's own controllers; without them what they enforce and tell proxies cannot be asked.
     pub linkerd: Option<Controllers>,
+    /// How policy is changed.
+    pub changes: change::Options,
 }
 
 /// Listeners that are bound and a replica that waits to be fed.
@@ -67,6 +70,7 @@ pub struct Api {
     callers: CallerMetrics,
     mcp_metrics: McpMetrics,
     settings: mcp::settings::Live,
+    changes: Changes,
 }
 
 /// Why the API cannot start.
@@ -90,6 +94,9 @@ pub enum BindError {
     /// The settings of the MCP endpoint are wrong.
     #[error("the MCP endpoint is set up wrongly")]
     Settings(#[from] mcp::settings::Error),
+    /// Plans and changes cannot be kept in this Redis.
+    #[error("Redis cannot be used to keep plans and changes")]
+    Changes(#[from] linkerd_mcp_feed::RedisFault),
 }
 
 /// Why serving ended before it was told to.
@@ -134,6 +141,7 @@ impl Default for Config {
             request_timeout: Duration::from_secs(10),
             mcp: crate::mcp::Options::default(),
             linkerd: None,
+            changes: change::Options::default(),
         }
     }
 }
@@ -164,7 +172,9 @@ impl Api {
         let callers = CallerMetrics::register(registry);
         let mcp_metrics = McpMetrics::register(registry);
         let settings = config.mcp.settings(&mcp_metrics).await?;
-        Ok(Self { config, local, mesh, admin, replica, metrics, callers, mcp_metrics, settings })
+        let changes =
+            Changes::new(config.changes.clone(), replica.clone(), ChangeMetrics::register(registry))?;
+        Ok(Self { config, local, mesh, admin, replica, metrics, callers, mcp_metrics, settings, changes })
     }
 
     /// Where gRPC, JSON and MCP are served on this machine.
@@ -187,6 +197,11 @@ impl Api {
         &self.replica
     }
 
+    /// What plans, applies and undoes changes.
+    pub fn changes(&self) -> &Changes {
+        &self.changes
+    }
+
     /// What the API counts.
     pub fn metrics(&self) -> &ApiMetrics {
         &self.metrics
@@ -204,12 +219,14 @@ impl Api {
         registry: Arc<Registry>,
         shutdown: impl Future<Output = ()> + Send,
     ) -> Result<(), ServeError> {
-        let Self { config, local, mesh, admin, replica, metrics, callers, mcp_metrics, settings } = self;
+        let Self { config, local, mesh, admin, replica, metrics, callers, mcp_metrics, settings, changes } =
+            self;
         let (health, health_service) = tonic_health::server::health_reporter();
         let context = MeshContext {
             replica: replica.clone(),
             metrics: metrics.clone(),
             linkerd: config.linkerd.clone(),
+            changes: changes.clone(),
             bookmarks: config.bookmarks,
             max_watchers: config.max_watchers,
             places: Arc::new(Semaphore::new(config.max_watchers)),
@@ -224,11 +241,17 @@ impl Api {
             kubernetes: config.mcp.kubernetes.clone(),
             settings: settings.clone(),
             budget: mcp::budget::Budget::new(config.mcp.outside),
+            changes: changes.clone(),
         };
         let stop = CancellationToken::new();
         let mcp = mcp::route(mcp_context.clone(), mcp_metrics, stop.clone());
-        let json =
-            Json { replica: replica.clone(), metrics, linkerd: config.linkerd.clone(), boot: rand::random() };
+        let json = Json {
+            replica: replica.clone(),
+            metrics,
+            linkerd: config.linkerd.clone(),
+            changes: changes.clone(),
+            boot: rand::random(),
+        };
         let routes = Routes::from(crate::http::routes(json, mcp).fallback(crate::http::not_found))
             .add_service(context)
             .add_service(health_service)
@@ -268,6 +291,7 @@ impl Api {
         following.spawn(async move { follower.follow(subscription).await });
         following.spawn(history.follow(replica.clone()));
         following.spawn(subscriptions.follow(replica.clone()));
+        following.spawn(changes.guard());
         tokio::select! {
             ended = &mut servers => return ended,
             Some(Err(error)) = following.join_next() => return Err(ServeError::Replica(error)),
