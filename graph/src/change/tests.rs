@@ -2,5 +2,6 @@
 
 mod concerns;
 mod properties;
+mod proposals;
 mod values;
 mod world;

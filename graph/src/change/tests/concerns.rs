@@ -294,7 +294,7 @@ fn an_assessment_is_refused_when_one_concern_refuses_and_edits_that_do_not_go_to
     assert!(assess(&mesh, &[]).is_err());
     let twice = assess(&mesh, &[deleted.clone(), deleted]).unwrap_err();
     assert_eq!(twice.to_string(), "meshtlsauthentication/shop/m is changed twice: give each object once");
-    let many: Vec<Edit> = (0..101)
+    let many: Vec<Edit> = (0..301)
         .map(|at| {
             Edit::delete(made.policies.objects(), Kind::Server, Key::new("shop", format!("s{at}").as_str()))
         })

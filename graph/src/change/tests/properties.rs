@@ -120,7 +120,7 @@ fn written() -> impl Strategy<Value = Written> {
     prop_oneof![3 => server(), 2 => route(), 2 => authentication(), 4 => authorization()]
 }
 
-fn world() -> impl Strategy<Value = World> {
+pub(super) fn world() -> impl Strategy<Value = World> {
     let default =
         prop_oneof!["deny", "audit", "all-authenticated", "all-unauthenticated", "cluster-unauthenticated"];
     let first = (prop::option::weighted(0.8, server()), collection::vec(written(), 0..9));

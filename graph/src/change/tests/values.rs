@@ -299,7 +299,7 @@ fn a_wrong_policy_is_foretold_with_the_calls_that_it_breaks() {
     let permission = &impact.permissions[0];
     assert!(permission.gains.is_nobody());
     assert!(permission.loses.any_meshed && !permission.loses.unmeshed);
-    assert_eq!(permission.loses.identities, [identity("linkerd-viz", "prometheus"), identity("shop", "db")]);
+    assert_eq!(permission.loses.identities, [identity("shop", "db"), identity("linkerd-viz", "prometheus")]);
 }
 
 #[test]
