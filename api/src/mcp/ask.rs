@@ -20,7 +20,7 @@ pub(crate) async fn ask(
     let tool = TOOLS.iter().find(|it| it.name == tool)?;
     let call =
         Call { context: context.clone(), arguments: Some(arguments), schema: (tool.input)(), person: None };
-    Some((tool.run)(call).await.and_then(Reply::answer).map(|Answer { structured, .. }| structured))
+    Some((tool.run)(call).await.and_then(Reply::answer).map(|Answer { structured, .. }| structured.value()))
 }
 
 /// True when there is such a tool.

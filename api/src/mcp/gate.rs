@@ -6,7 +6,9 @@
 
 use super::{
     budget::Budget,
+    direct,
     metrics::{McpMetrics, RefusedLabels},
+    server::Server,
     settings::Live,
 };
 use crate::caller::Principal;
@@ -37,6 +39,8 @@ pub(crate) struct Gate {
     pub(crate) budget: Budget,
     pub(crate) sessions: Sessions,
     pub(crate) metrics: McpMetrics,
+    /// Answers what need not go to rmcp.
+    pub(crate) server: Server,
 }
 
 /// Who asks, as far as limits and sessions are concerned: the user that stands for the [`Principal`], so that one caller
@@ -70,7 +74,7 @@ pub(crate) enum Refused {
     Sessions,
 }
 
-const SESSION: &str = "mcp-session-id";
+pub(super) const SESSION: &str = "mcp-session-id";
 
 /// Lets a request through, or says why not.
 pub(super) async fn check(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
@@ -113,6 +117,12 @@ async fn pass(gate: &Arc<Gate>, request: Request, next: Next) -> Result<Response
             if full { Refused::TooLarge } else { Refused::Broken }
         })?;
         let head = rpc::head(&bytes).map_err(Refused::Rpc)?;
+        if head.method == Some(direct::METHOD)
+            && let Some(question) = direct::read(&parts.headers, &bytes)
+            && gate.server.answers_at_once(&question.name)
+        {
+            return Ok(question.ask(&gate.server, &caller).await);
+        }
         if session.is_none() && head.method == Some("initialize") {
             opening = Some(gate.sessions.open(&caller).ok_or(Refused::Sessions)?);
         }

@@ -80,11 +80,21 @@ fn tool(name: &str) -> Tool {
     *TOOLS.iter().find(|tool| tool.name == name).unwrap()
 }
 
-async fn ask(context: &Context, name: &str, arguments: Value) -> Result<Answer, ToolError> {
+/// An answer, with its data as values.
+#[derive(Debug)]
+struct Heard {
+    structured: Value,
+    text: String,
+}
+
+async fn ask(context: &Context, name: &str, arguments: Value) -> Result<Heard, ToolError> {
     let tool = tool(name);
     let arguments: Option<JsonObject> = arguments.as_object().cloned();
     let call = Call { context: context.clone(), arguments, schema: (tool.input)(), person: None };
-    (tool.run)(call).await.and_then(Reply::answer)
+    let Answer { structured, text } = (tool.run)(call).await.and_then(Reply::answer)?;
+    let heard = Heard { structured: structured.value(), text };
+    assert_eq!(serde_json::from_str::<Value>(structured.json().get()).unwrap(), heard.structured, "{name}");
+    Ok(heard)
 }
 
 /// Questions to every tool that have an answer on every mesh of [`mk_mesh`], each with the name of its golden.

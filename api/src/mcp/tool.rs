@@ -21,7 +21,8 @@ use rmcp::model::{
 };
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
-use std::{future::Future, sync::Arc};
+use serde_json::value::{RawValue, Value, to_raw_value};
+use std::{fmt, future::Future, sync::Arc};
 
 mod check_access;
 mod compare_traffic;
@@ -123,12 +124,20 @@ pub(crate) enum Reply {
 /// An answer as programs read it, and as a model does.
 #[derive(Debug)]
 pub(crate) struct Answer {
-    pub(crate) structured: serde_json::Value,
+    pub(crate) structured: Box<dyn Structured>,
     pub(crate) text: String,
 }
 
+/// Data that becomes JSON in the form that is wanted, so that none is made in vain.
+pub(crate) trait Structured: fmt::Debug + Send {
+    /// As values.
+    fn value(&self) -> Value;
+    /// As text.
+    fn json(&self) -> Box<RawValue>;
+}
+
 /// What a tool answers: data with a schema, and the same in short lines.
-pub(crate) trait Output: Serialize + JsonSchema {
+pub(crate) trait Output: fmt::Debug + Serialize + JsonSchema + Send + 'static {
     /// Short lines, in which text of others stands quoted or as a name.
     fn text(&self) -> String;
 }
@@ -177,6 +186,16 @@ pub(crate) enum ToolError {
     /// Nobody waits for the answer any more.
     #[error("the call was cancelled")]
     Cancelled,
+}
+
+impl<T: Output> Structured for Dated<T> {
+    fn value(&self) -> Value {
+        serde_json::to_value(self).expect("answers have text keys")
+    }
+
+    fn json(&self) -> Box<RawValue> {
+        to_raw_value(self).expect("answers have text keys")
+    }
 }
 
 // === impl ToolError ===
@@ -280,8 +299,7 @@ impl Call {
     pub(crate) fn dated<T: Output>(&self, view: &View, answer: T) -> Answer {
         let freshness = Freshness::of(&self.context.replica, view);
         let text = format!("{}{}", answer.text(), freshness.text());
-        let structured = serde_json::to_value(Dated { answer, freshness }).expect("answers have text keys");
-        Answer { structured, text }
+        Answer { structured: Box::new(Dated { answer, freshness }), text }
     }
 }
 
@@ -291,7 +309,7 @@ pub(crate) fn asked(call: &Call) -> String {
     for name in ["cursor", "limit", "detail"] {
         arguments.remove(name);
     }
-    serde_json::Value::Object(arguments).to_string()
+    Value::Object(arguments).to_string()
 }
 
 /// For [`Tool::run`]: boxes a future.

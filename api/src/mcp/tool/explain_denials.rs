@@ -104,14 +104,19 @@ async fn run(mut call: Call) -> Result<Answer, ToolError> {
         from: arguments.from.unwrap_or_default(),
         namespace: arguments.namespace.unwrap_or_default(),
     };
-    let found =
-        view.ask(move |mesh| access::explain_denials(mesh, &question)).await.map_err(Refusal::Access)?;
-    let cases = match arguments.paging.detail {
+    let paging = arguments.paging;
+    let cases = match paging.detail {
         Detail::Concise => 1,
         Detail::Full => 4,
     };
-    let (denials, page) = arguments.paging.rows(&asked, &found.denials, |it| Denial::of(it, cases))?;
-    let notes = found.notes.iter().map(|note| data(note)).collect();
+    let found = view.ask(move |mesh| {
+        access::show_denials(mesh, &question, |found, explain| {
+            paging.rows(&asked, found, |it| Denial::of(&explain(it, cases), cases))
+        })
+    });
+    let (shown, notes) = found.await.map_err(Refusal::Access)?;
+    let (denials, page) = shown?;
+    let notes = notes.iter().map(|note| data(note)).collect();
     Ok(call.dated(&view, Explained { denials, page, notes }))
 }
 

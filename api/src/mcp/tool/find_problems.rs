@@ -14,7 +14,6 @@ use crate::{
 };
 use linkerd_mcp_graph::{
     id::PolicyId,
-    policy::lint::lint,
     query::{
         Node, check_namespace,
         problems::{About, Kind, Problem, Seen, problems},
@@ -118,7 +117,7 @@ async fn run(mut call: Call) -> Result<Answer, ToolError> {
     let no_feed_ms = (!feed.connected).then_some(feed.age_ms);
     let (inside, history) = (view.clone(), call.context.history.clone());
     let found = view.ask(move |mesh| {
-        let findings = lint(mesh, namespace.as_deref());
+        let findings = inside.findings(mesh, namespace.as_deref());
         let lost_mtls = history.mtls_lost(&inside);
         let seen = Seen {
             graph: mesh.graph,
