@@ -35,6 +35,7 @@ impl Service {
     pub fn new(replica: Replica, metrics: ApiMetrics) -> Self {
         Self(MeshContext {
             replica,
+            authorization: crate::authorization::Authorization::machine(),
             metrics,
             linkerd: None,
             bookmarks: Duration::ZERO,

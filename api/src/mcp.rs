@@ -37,7 +37,10 @@ mod tool;
 #[cfg(test)]
 mod tests;
 
-use crate::replica::Replica;
+use crate::{
+    authorization::{Authorization, Granted},
+    replica::Replica,
+};
 use axum::Router;
 use budget::{Budget, Limits};
 use gate::{Gate, session::Sessions};
@@ -75,7 +78,11 @@ pub struct Options {
 /// What tools answer from. Cloning shares it.
 #[derive(Clone)]
 pub(crate) struct Context {
+    /// The whole mesh; in what a request is answered from, what its caller may see.
     pub(crate) replica: Replica,
+    pub(crate) authorization: Authorization,
+    /// What the request that is answered was granted; none before.
+    pub(crate) granted: Option<Arc<Granted>>,
     /// Who is told of what, and what happened last.
     pub(crate) subscriptions: subscription::Subscriptions,
     pub(crate) prometheus: Option<Connection>,
@@ -90,6 +97,8 @@ pub(crate) struct Context {
 pub(crate) fn route(context: Context, metrics: McpMetrics, stop: CancellationToken) -> Router {
     let gate = Gate {
         settings: context.settings.clone(),
+        authorization: context.authorization.clone(),
+        replica: context.replica.clone(),
         budget: context.budget.clone(),
         sessions: Sessions::new(metrics.sessions.clone()),
         metrics: metrics.clone(),
@@ -127,6 +136,33 @@ impl fmt::Debug for Options {
 impl fmt::Debug for Context {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Context").field("prometheus", &self.prometheus).finish_non_exhaustive()
+    }
+}
+
+// === impl Context ===
+
+impl Context {
+    /// It as one sees it who was granted this.
+    pub(crate) fn scoped(&self, granted: &Arc<Granted>) -> Self {
+        let replica = self.replica.scoped(&granted.scope);
+        Self { replica, granted: Some(granted.clone()), ..self.clone() }
+    }
+}
+
+/// The names of all that can be asked here, for the test that each has a row in the table of rights.
+#[cfg(test)]
+pub(crate) struct Names {
+    pub(crate) tools: Vec<&'static str>,
+    pub(crate) resources: Vec<&'static str>,
+    pub(crate) prompts: Vec<&'static str>,
+}
+
+#[cfg(test)]
+pub(crate) fn asked() -> Names {
+    Names {
+        tools: tool::TOOLS.iter().map(|tool| tool.name).collect(),
+        resources: resource::uri::ALL.to_vec(),
+        prompts: prompt::PROMPTS.iter().map(prompt::Prompt::name).collect(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The API as something to start: bind, then serve until told to stop.
 
 use crate::{
+    authorization::Authorization,
     grpc::{self, MeshContext},
     http::{
         Json,
@@ -46,6 +47,8 @@ pub struct Config {
     pub mcp: crate::mcp::Options,
     /// Linkerd's own controllers; without them what they enforce and tell proxies cannot be asked.
     pub linkerd: Option<Controllers>,
+    /// Who may ask what. Unless it is said otherwise, whoever uses this machine may read everything.
+    pub authorization: Authorization,
 }
 
 /// Listeners that are bound and a replica that waits to be fed.
@@ -123,6 +126,7 @@ impl Default for Config {
             request_timeout: Duration::from_secs(10),
             mcp: crate::mcp::Options::default(),
             linkerd: None,
+            authorization: Authorization::machine(),
         }
     }
 }
@@ -145,6 +149,7 @@ impl Api {
         let metrics = ApiMetrics::register(registry);
         let replica = Replica::new(config.ring, metrics.clone());
         let mcp_metrics = McpMetrics::register(registry);
+        config.authorization.register(registry);
         let settings = config.mcp.settings(&mcp_metrics).await?;
         Ok(Self { config, listener, local_addr, admin, replica, metrics, mcp_metrics, settings })
     }
@@ -185,6 +190,7 @@ impl Api {
         let (health, health_service) = tonic_health::server::health_reporter();
         let context = MeshContext {
             replica: replica.clone(),
+            authorization: config.authorization.clone(),
             metrics: metrics.clone(),
             linkerd: config.linkerd.clone(),
             bookmarks: config.bookmarks,
@@ -195,6 +201,8 @@ impl Api {
         let subscriptions = Subscriptions::new(mcp_metrics.subscriptions.clone());
         let mcp_context = mcp::Context {
             replica: replica.clone(),
+            authorization: config.authorization.clone(),
+            granted: None,
             subscriptions: subscriptions.clone(),
             history: history.clone(),
             prometheus: config.mcp.prometheus.clone(),
@@ -204,8 +212,13 @@ impl Api {
         };
         let stop = CancellationToken::new();
         let mcp = mcp::route(mcp_context.clone(), mcp_metrics, stop.clone());
-        let json =
-            Json { replica: replica.clone(), metrics, linkerd: config.linkerd.clone(), boot: rand::random() };
+        let json = Json {
+            replica: replica.clone(),
+            authorization: config.authorization.clone(),
+            metrics,
+            linkerd: config.linkerd.clone(),
+            boot: rand::random(),
+        };
         let hosts = Hosts { bound: local_addr.ip() };
         let routes = Routes::from(crate::http::routes(json, mcp, hosts).fallback(crate::http::not_found))
             .add_service(context)

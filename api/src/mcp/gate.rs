@@ -9,6 +9,12 @@ use super::{
     metrics::{McpMetrics, RefusedLabels},
     settings::Live,
 };
+use crate::{
+    authorization::{self, Authorization},
+    caller::{Principal, Proof},
+    replica::Replica,
+    rights::table::Surface,
+};
 use axum::{
     body::{Body, to_bytes},
     extract::{Request, State},
@@ -33,19 +39,23 @@ pub(super) const MAX_BODY: usize = 4 << 20;
 #[derive(Debug)]
 pub(crate) struct Gate {
     pub(crate) settings: Live,
+    pub(crate) authorization: Authorization,
+    pub(crate) replica: Replica,
     pub(crate) budget: Budget,
     pub(crate) sessions: Sessions,
     pub(crate) metrics: McpMetrics,
 }
 
-/// Who asks, as far as limits and sessions are concerned. Put into a request's extensions by what has identified the
-/// caller; without it, it is whoever can reach the loopback address.
+/// Who asks, as far as limits and sessions are concerned: the user that the caller was proved to be, or whoever can reach
+/// the loopback address.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Caller(pub(crate) Arc<str>);
 
 /// Why a request does not pass.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refused {
+    #[error("{0}")]
+    Caller(authorization::Refused),
     #[error(
         "requests of the web page {0} are not answered; an operator can allow it with --mcp-allowed-origin, or \
          with allowedOrigins in the settings of the endpoint"
@@ -88,12 +98,15 @@ async fn pass(gate: &Arc<Gate>, request: Request, next: Next) -> Result<Response
             return Err(Refused::Origin(super::text::data(&String::from_utf8_lossy(origin.as_bytes()))));
         }
     }
-    let caller = request.extensions().get::<Caller>().cloned().unwrap_or_else(Caller::local);
-    let per_second = settings.calls_per_second;
+    drop(settings);
+    let asker = gate.authorization.asker(request.extensions(), request.headers());
+    let granted = gate.authorization.admit(Surface::Http, super::PATH, &asker, &gate.replica);
+    let who = Box::pin(granted).await.map_err(Refused::Caller)?.who;
+    let caller = request.extensions().get::<Caller>().cloned().unwrap_or_else(|| Caller::of(&who));
+    let per_second = gate.settings.load().calls_per_second;
     if !gate.budget.request(&caller, per_second) {
         return Err(Refused::Rate { per_second, burst: rate::burst(per_second), wait_s: 1 });
     }
-    drop(settings);
     let (mut parts, body) = request.into_parts();
     let session = session_of(&parts.headers);
     if let Some(id) = &session
@@ -139,6 +152,14 @@ pub(super) fn session_of(headers: &HeaderMap) -> Option<String> {
 // === impl Caller ===
 
 impl Caller {
+    /// Who was proved to ask.
+    pub(crate) fn of(who: &Principal) -> Self {
+        match who.proof {
+            Proof::Machine => Self::local(),
+            _ => Self(who.user.clone()),
+        }
+    }
+
     /// Whoever can reach the loopback address.
     pub(crate) fn local() -> Self {
         Self("local".into())
@@ -150,6 +171,7 @@ impl Caller {
 impl Refused {
     fn reason(&self) -> &'static str {
         match self {
+            Self::Caller(refused) => refused.status(),
             Self::Origin(_) => "origin",
             Self::TooLarge => "too_large",
             Self::Broken => "broken",
@@ -162,7 +184,9 @@ impl Refused {
 
     fn status(&self) -> StatusCode {
         match self {
-            Self::Origin(_) => StatusCode::FORBIDDEN,
+            Self::Caller(authorization::Refused::Unknown) => StatusCode::UNAUTHORIZED,
+            Self::Caller(refused) if refused.is_undecided() => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Caller(_) | Self::Origin(_) => StatusCode::FORBIDDEN,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Broken | Self::Rpc(_) => StatusCode::BAD_REQUEST,
             Self::Rate { .. } | Self::Sessions => StatusCode::TOO_MANY_REQUESTS,

@@ -8,8 +8,12 @@ use super::{
     tool::{Answer, Call, TOOLS, Tool, ToolError},
 };
 use crate::{
+    audit::Trace,
+    authorization::{Authorization, Granted},
+    caller::Principal,
     metrics::ApiMetrics,
     replica::{Replica, RingLimits},
+    rights::Scope,
     view::View,
 };
 use linkerd_mcp_graph::{
@@ -70,7 +74,21 @@ async fn context(mesh: &Mesh, before: Option<&Mesh>) -> Context {
     let settings = options.settings(&metrics).await.unwrap();
     let subscriptions = super::subscription::Subscriptions::new(metrics.subscriptions);
     let budget = super::budget::Budget::new(options.outside);
-    Context { replica, prometheus: None, kubernetes: None, settings, budget, history, subscriptions }
+    Context {
+        replica,
+        authorization: Authorization::machine(),
+        granted: Some(Arc::new(Granted {
+            who: Principal::machine(),
+            scope: Scope::All,
+            trace: Trace::new(),
+        })),
+        prometheus: None,
+        kubernetes: None,
+        settings,
+        budget,
+        history,
+        subscriptions,
+    }
 }
 
 fn tool(name: &str) -> Tool {

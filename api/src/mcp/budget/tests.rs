@@ -1,6 +1,7 @@
 use super::*;
 use crate::mcp::subscription::Subscriptions;
 use crate::{
+    authorization::Authorization,
     mcp::{self, Context, Options, metrics::McpMetrics},
     metrics::ApiMetrics,
     replica::{Replica, RingLimits},
@@ -192,6 +193,8 @@ impl Rig {
         let metrics = McpMetrics::register(&mut Registry::default());
         let context = Context {
             replica: replica().await,
+            authorization: Authorization::machine(),
+            granted: None,
             prometheus: options.prometheus.clone(),
             kubernetes: None,
             settings: options.settings(&metrics).await.unwrap(),
