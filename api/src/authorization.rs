@@ -19,8 +19,9 @@ use crate::{
     },
 };
 use http::{Extensions, HeaderMap};
+use linkerd_mcp_graph::id::Text;
 use prometheus_client::registry::Registry;
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeSet};
 
 /// What decides, and what writes it down. Cloning shares it.
 #[derive(Debug, Clone)]
@@ -50,69 +51,108 @@ pub(crate) struct Asker {
 
 /// Why a request is not answered. The caller reads it, so it says what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Refused {
+pub enum Refused {
+    /// Nobody in particular asks.
     #[error(
         "it is not known who asks: come over the mesh, with a client certificate of the mesh, or with a ServiceAccount's \
          token"
     )]
     Unknown,
+    /// RBAC grants it nowhere.
+    #[error("{who} may not {need}: an operator can bind {} to it, for all namespaces or in some", role(.need))]
+    Denied {
+        /// The user of Kubernetes.
+        who: String,
+        /// The right that is missing.
+        need: Need,
+    },
+    /// RBAC grants it in some namespaces, and it cannot be limited to these.
     #[error(
-        "{who} may not {} {}.mcp.linkerd.io: an operator can bind the ClusterRole linkerd-mcp-{} to it, for all \
-         namespaces or in some", .need.verb, .need.resource, role(.need)
+        "{who} may {need} in some namespaces only, and this answer cannot be limited to them: an operator can bind {} to \
+         it for all namespaces", role(.need)
     )]
-    Denied { who: String, need: Need },
+    OnlyInNamespaces {
+        /// The user of Kubernetes.
+        who: String,
+        /// The right that is needed in all namespaces.
+        need: Need,
+    },
+    /// RBAC grants it in some namespaces, and this was asked for all.
+    #[error("{who} may {need} in some namespaces only: name one of them")]
+    Everywhere {
+        /// The user of Kubernetes.
+        who: String,
+        /// The right.
+        need: Need,
+    },
+    /// RBAC grants it in other namespaces.
+    #[error("{who} may not {need} in namespace `{namespace}`: an operator can bind {} to it there", role(.need))]
+    NotThere {
+        /// The user of Kubernetes.
+        who: String,
+        /// The right that is missing.
+        need: Need,
+        /// Where it is missing.
+        namespace: String,
+    },
+    /// A right in Kubernetes itself is missing.
     #[error(
-        "{who} may {} {}.mcp.linkerd.io in some namespaces only, and this answer cannot be limited to them: an operator \
-         can bind the ClusterRole linkerd-mcp-{} to it for all namespaces", .need.verb, .need.resource, role(.need)
+        "{who} may not {verb} {resource} in Kubernetes {place}, so it is not done here either: an operator can bind a role \
+         with that right to it"
     )]
-    OnlyInNamespaces { who: String, need: Need },
-    #[error("{who} may {} {}.mcp.linkerd.io in some namespaces only: name one of them", .need.verb, .need.resource)]
-    Everywhere { who: String, need: Need },
-    #[error(
-        "{who} may not {} {}.mcp.linkerd.io in namespace `{namespace}`: an operator can bind the ClusterRole \
-         linkerd-mcp-{} to it there", .need.verb, .need.resource, role(.need)
-    )]
-    NotThere { who: String, need: Need, namespace: String },
-    #[error(
-        "{who} may not {verb} {resource} in Kubernetes {place}, and what it may not read there is not read for it here: an \
-         operator can bind a role with that right to it"
-    )]
-    NotOwn { who: String, verb: String, resource: String, place: String },
+    NotOwn {
+        /// The user of Kubernetes.
+        who: String,
+        /// What it may not do.
+        verb: String,
+        /// With what.
+        resource: String,
+        /// Where, in words.
+        place: String,
+    },
+    /// Nobody changes anything here.
     #[error("nothing is changed through here: an operator can allow it with readOnly=false in the chart")]
     ReadOnly,
+    /// Nobody could decide.
     #[error(
         "whether {who} may do that could not be decided, because the Kubernetes API did not say; try again in a moment"
     )]
-    Undecided { who: String },
+    Undecided {
+        /// The user of Kubernetes.
+        who: String,
+    },
+    /// There is no row for it.
     #[error("`{0}` has no row in the table of rights, so nobody may ask it; this is a defect of linkerd-mcp")]
     Unlisted(String),
 }
 
-/// The role of the chart that gives a right.
+/// The role that gives a right. Its full name has the namespace in it that the chart is installed to.
 fn role(need: &Need) -> &'static str {
     match need.resource {
-        "plans" | "changes" if need.verb != "list" => "editor",
-        _ => "viewer",
+        "plans" | "changes" if need.verb != "list" => {
+            "the ClusterRole linkerd-<namespace of linkerd-mcp>-editor (authorization.editors in the chart)"
+        }
+        _ => "the ClusterRole linkerd-<namespace of linkerd-mcp>-viewer (authorization.viewers in the chart)",
     }
 }
 
 // === impl Authorization ===
 
 impl Authorization {
-    /// `rights` decide, and nothing may be changed.
+    /// `rights` decide.
     pub fn new(rights: Rights) -> Self {
-        Self { rights, audit: Audit::default(), read_only: true }
+        Self { rights, audit: Audit::default(), read_only: false }
     }
 
-    /// For `serve` and `demo`: whoever uses the machine may do what linkerd-mcp can do there, and nothing may be changed.
+    /// For `serve` and `demo`: whoever uses the machine may do what linkerd-mcp can do there.
     pub fn machine() -> Self {
         Self::new(Rights::machine())
     }
 
-    /// Policy may be changed, by those who have the right.
+    /// Where `read_only`, nobody may change policy, whatever rights they have.
     #[must_use]
-    pub fn writable(self) -> Self {
-        Self { read_only: false, ..self }
+    pub fn read_only(self, read_only: bool) -> Self {
+        Self { read_only, ..self }
     }
 
     /// What decides.
@@ -158,7 +198,7 @@ impl Authorization {
     ) -> Result<Granted, Refused> {
         let row = table::row(surface, name);
         let decided = match row {
-            Some(row) => self.decide(row, asker, replica).await,
+            Some(row) => self.granted(row, asker, replica).await,
             None => Err(Refused::Unlisted(data(name))),
         };
         let need = row.and_then(|row| match row.door {
@@ -188,19 +228,33 @@ impl Authorization {
         decided
     }
 
-    async fn decide(&self, row: &table::Row, asker: &Asker, replica: &Replica) -> Result<Granted, Refused> {
+    async fn granted(&self, row: &table::Row, asker: &Asker, replica: &Replica) -> Result<Granted, Refused> {
         let who = asker.who.clone().ok_or(Refused::Unknown)?;
-        let Door::Needs(need) = row.door else {
-            return Ok(Granted { who, scope: Scope::All, trace: asker.trace });
-        };
-        let scope = match self.rights.scope(&who, need, || replica.namespaces()).await {
-            Ok(scope) => scope,
-            Err(barred) => return Err(Refused::of(barred, &who, need)),
-        };
-        if row.effect == Effect::Writes && self.read_only {
-            return Err(Refused::ReadOnly);
-        }
+        let scope = self.decide(row, Some(&who), || replica.namespaces()).await?;
         Ok(Granted { who, scope, trace: asker.trace })
+    }
+
+    /// Where somebody may ask what is in a row of the table, of `namespaces` when it is not everywhere. Nothing is written
+    /// down.
+    ///
+    /// # Errors
+    ///
+    /// Why it may nowhere.
+    pub async fn decide(
+        &self,
+        row: &table::Row,
+        who: Option<&Principal>,
+        namespaces: impl FnOnce() -> BTreeSet<Text> + Send,
+    ) -> Result<Scope, Refused> {
+        let need = match row.door {
+            Door::Open => return Ok(Scope::All),
+            Door::Known => return who.map(|_| Scope::All).ok_or(Refused::Unknown),
+            Door::Needs(need) => need,
+        };
+        let who = who.ok_or(Refused::Unknown)?;
+        let scope = self.rights.scope(who, need, namespaces).await;
+        let scope = scope.map_err(|barred| Refused::of(barred, who, need))?;
+        if row.effect == Effect::Writes && self.read_only { Err(Refused::ReadOnly) } else { Ok(scope) }
     }
 
     /// Where the caller may use something, without anything being written down: for lists of what there is.
@@ -216,7 +270,7 @@ impl Authorization {
         replica: &Replica,
     ) -> Result<Granted, Refused> {
         let row = table::row(surface, name).ok_or_else(|| Refused::Unlisted(data(name)))?;
-        self.decide(row, asker, replica).await
+        self.granted(row, asker, replica).await
     }
 
     /// The caller's own right to objects of Kubernetes, which is asked for besides the right to ask here.
@@ -230,7 +284,7 @@ impl Authorization {
         name: &'static str,
         granted: &Granted,
         deed: &Deed,
-    ) -> Result<(), NotOwn> {
+    ) -> Result<(), Refused> {
         let verdict = self.rights.decide(&granted.who, deed).await;
         let who = data(&granted.who.user);
         let refused = match verdict {
@@ -250,25 +304,7 @@ impl Authorization {
         };
         let record = Record::new(surface, name, refused.outcome(), granted.trace).by(&granted.who);
         self.audit.write(&record.within(deed.namespace.clone()).because(refused.to_string()));
-        Err(NotOwn(refused))
-    }
-}
-
-/// The caller lacks a right of its own in Kubernetes, or nobody could say.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(transparent)]
-pub struct NotOwn(Refused);
-
-// === impl NotOwn ===
-
-impl NotOwn {
-    /// True when nobody could decide, so that it may be another time.
-    pub fn is_undecided(&self) -> bool {
-        matches!(self.0, Refused::Undecided { .. })
-    }
-
-    pub(crate) fn into_refused(self) -> Refused {
-        self.0
+        Err(refused)
     }
 }
 
@@ -280,7 +316,7 @@ impl Granted {
     /// # Errors
     ///
     /// When it has not.
-    pub(crate) fn there(&self, need: Need, namespace: Option<&str>) -> Result<(), Refused> {
+    pub fn there(&self, need: Need, namespace: Option<&str>) -> Result<(), Refused> {
         let who = || data(&self.who.user);
         match namespace {
             _ if self.scope == Scope::All => Ok(()),
@@ -308,7 +344,7 @@ impl Refused {
     }
 
     /// True when it may be answered another time.
-    pub(crate) fn is_undecided(&self) -> bool {
+    pub fn is_undecided(&self) -> bool {
         matches!(self, Self::Undecided { .. })
     }
 
@@ -317,7 +353,7 @@ impl Refused {
     }
 
     /// One word for metrics and logs.
-    pub(crate) fn status(&self) -> &'static str {
+    pub fn status(&self) -> &'static str {
         match self {
             Self::Unknown => "unauthenticated",
             Self::ReadOnly => "read_only",

@@ -126,15 +126,14 @@ pub(crate) const ROUTES: &[Route] = &[
     ("/v1/policy", || get(access::policy)),
 ];
 
-/// The JSON routes and the MCP endpoint, behind the check of the Host header.
-pub(crate) fn routes(state: Json, mcp: Router, hosts: host::Hosts) -> Router {
+/// The JSON routes and the MCP endpoint. Who asks, and by which name, is found out before ([`crate::caller`]).
+pub(crate) fn routes(state: Json, mcp: Router) -> Router {
     let routes = ROUTES.iter().fold(Router::new(), |routes, (path, method)| routes.route(path, method()));
     routes
         .method_not_allowed_fallback(not_allowed)
         .route_layer(axum::middleware::from_fn_with_state(state.clone(), granted::check))
         .with_state(state)
         .merge(mcp)
-        .layer(axum::middleware::from_fn_with_state(hosts, host::check))
 }
 
 /// For every path that is none of ours, in the language of whoever asks.

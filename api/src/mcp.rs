@@ -16,6 +16,7 @@ pub(crate) mod change;
 pub(crate) mod completion;
 #[cfg(feature = "conformance")]
 mod conformance;
+pub(crate) mod consent;
 pub(crate) mod freshness;
 mod gate;
 pub(crate) mod history;

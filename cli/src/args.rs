@@ -21,7 +21,8 @@ Exit codes:
   0  the question was answered (also: the reader of the output went away, or Ctrl-C ended a watch)
   1  the question could not be answered; the reason is on stderr
   2  the command line is not understood
-`can`, `lint` and `endpoints` answer with theirs, and exit 2 when there is no answer: see their help.
+`can`, `lint`, `endpoints`, `plan`, `apply` and `rollback` answer with theirs, and exit 2 when there is no answer: see
+their help.
 
 Data goes to stdout, everything else to stderr.";
 

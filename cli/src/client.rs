@@ -3,6 +3,7 @@
 //! In this order: `--api-addr` (or `LINKERD_MCP_API_ADDR`); the extension in the cluster of the current kubeconfig;
 //! and, when there is none and no flag names a cluster, what `serve` and `demo` run on this machine.
 
+mod change;
 pub(crate) mod cluster;
 mod error;
 mod forward;

@@ -2,7 +2,7 @@
 
 use super::{
     Context,
-    tool::{Answer, Call, TOOLS, ToolError},
+    tool::{Answer, Call, Reply, TOOLS, ToolError},
 };
 use crate::{
     authorization::{Asker, Refused},
@@ -27,8 +27,8 @@ pub(crate) async fn ask(
         Ok(context) => context,
         Err(refused) => return Some(Err(refused.into())),
     };
-    let call = Call { context, arguments: Some(arguments), schema: (tool.input)() };
-    Some((tool.run)(call).await.map(|Answer { structured, .. }| structured))
+    let call = Call { context, arguments: Some(arguments), schema: (tool.input)(), person: None };
+    Some((tool.run)(call).await.and_then(Reply::answer).map(|Answer { structured, .. }| structured))
 }
 
 /// The context as far as the caller may use the tool too.

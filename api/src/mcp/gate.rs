@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     authorization::{self, Authorization},
-    caller::{Principal, Proof},
+    caller::Principal,
     replica::Replica,
     rights::table::Surface,
 };
@@ -46,8 +46,8 @@ pub(crate) struct Gate {
     pub(crate) metrics: McpMetrics,
 }
 
-/// Who asks, as far as limits and sessions are concerned: the user that the caller was proved to be, or whoever can reach
-/// the loopback address.
+/// Who asks, as far as limits and sessions are concerned: the user that stands for the [`Principal`], so that one caller
+/// is one whichever way it comes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Caller(pub(crate) Arc<str>);
 
@@ -102,7 +102,7 @@ async fn pass(gate: &Arc<Gate>, request: Request, next: Next) -> Result<Response
     let asker = gate.authorization.asker(request.extensions(), request.headers());
     let granted = gate.authorization.admit(Surface::Http, super::PATH, &asker, &gate.replica);
     let who = Box::pin(granted).await.map_err(Refused::Caller)?.who;
-    let caller = request.extensions().get::<Caller>().cloned().unwrap_or_else(|| Caller::of(&who));
+    let caller = Caller::from(&who);
     let per_second = gate.settings.load().calls_per_second;
     if !gate.budget.request(&caller, per_second) {
         return Err(Refused::Rate { per_second, burst: rate::burst(per_second), wait_s: 1 });
@@ -152,17 +152,15 @@ pub(super) fn session_of(headers: &HeaderMap) -> Option<String> {
 // === impl Caller ===
 
 impl Caller {
-    /// Who was proved to ask.
-    pub(crate) fn of(who: &Principal) -> Self {
-        match who.proof {
-            Proof::Machine => Self::local(),
-            _ => Self(who.user.clone()),
-        }
-    }
-
     /// Whoever can reach the loopback address.
     pub(crate) fn local() -> Self {
         Self("local".into())
+    }
+}
+
+impl From<&Principal> for Caller {
+    fn from(principal: &Principal) -> Self {
+        Self(principal.user.clone())
     }
 }
 

@@ -100,8 +100,7 @@ pub(super) async fn allowed(context: &Context, tool: &'static str, deed: &Deed) 
     {
         granted.there(need, deed.namespace.as_deref())?;
     }
-    let own = context.authorization.own(Surface::Tool, tool, granted, deed).await;
-    own.map_err(|error| error.into_refused().into())
+    Ok(context.authorization.own(Surface::Tool, tool, granted, deed).await?)
 }
 
 /// To do something to objects of a kind.

@@ -7,7 +7,7 @@ use super::{
     metrics::McpMetrics,
     offer::{Offer, no_resource, offers},
     resource::{list, row_of, uri},
-    tool::{Answer, Call, TOOLS, Tool, ToolError},
+    tool::{Answer, Call, Person, Reply, TOOLS, Tool, ToolError, effect::Effect},
 };
 use crate::{
     authorization::{Asker, Granted, Refused},
@@ -44,6 +44,9 @@ changed.";
 
 /// How long a tool may take.
 const TOOL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long one that changes something may take: a person thinks before they say yes.
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// How long clients may keep a list that only configuration changes.
 const LIST_TTL_MS: u64 = 60_000;
@@ -188,7 +191,7 @@ impl Server {
                 return CallToolOutcome {
                     tool: tool.name,
                     status: error.status(),
-                    result: Ok(error.result()),
+                    result: Ok(error.result().into()),
                 };
             }
         };
@@ -200,27 +203,33 @@ impl Server {
                 return CallToolOutcome {
                     tool: tool.name,
                     status: error.status(),
-                    result: Ok(error.result()),
+                    result: Ok(error.result().into()),
                 };
             }
         };
+        let changes = tool.effect == Effect::Changes;
         let call = Call {
             context: self.0.context.scoped(&granted),
             arguments: request.arguments,
             schema: definition.input_schema.clone(),
+            person: changes
+                .then(|| Box::new(Person { asked: context.clone(), responses: request.input_responses })),
         };
+        let patience = if changes { CHANGE_TIMEOUT } else { TOOL_TIMEOUT };
         let answer = tokio::select! {
-            answer = timeout(TOOL_TIMEOUT, (tool.run)(call)) => answer.unwrap_or(Err(ToolError::Timeout)),
+            answer = timeout(patience, (tool.run)(call)) => answer.unwrap_or(Err(ToolError::Timeout)),
             () = context.ct.cancelled() => Err(ToolError::Cancelled),
         };
         match answer {
-            Ok(Answer { structured, text }) => {
+            Ok(Reply::Answer(Answer { structured, text })) => {
                 let mut result = CallToolResult::success(vec![ContentBlock::text(text)]);
                 result.structured_content = Some(structured);
-                CallToolOutcome { tool: tool.name, status: "ok", result: Ok(result) }
+                CallToolOutcome { tool: tool.name, status: "ok", result: Ok(result.into()) }
             }
+            Ok(Reply::Ask(ask)) => CallToolOutcome { tool: tool.name, status: "asks", result: Ok(ask) },
             Err(error) => {
-                CallToolOutcome { tool: tool.name, status: error.status(), result: Ok(error.result()) }
+                let (status, result) = (error.status(), error.result());
+                CallToolOutcome { tool: tool.name, status, result: Ok(result.into()) }
             }
         }
     }
@@ -243,7 +252,7 @@ fn info(offers: &[Arc<dyn Offer>]) -> ServerConfig {
 struct CallToolOutcome {
     tool: &'static str,
     status: &'static str,
-    result: Result<CallToolResult, ErrorData>,
+    result: Result<CallToolResponse, ErrorData>,
 }
 
 impl ServerHandler for Server {
@@ -309,7 +318,7 @@ impl ServerHandler for Server {
             took_us = took.as_micros(),
             "answered a tool call"
         );
-        self.measured("tools/call", started, result.map(CallToolResponse::Complete))
+        self.measured("tools/call", started, result)
     }
 
     async fn list_resources(

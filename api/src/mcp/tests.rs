@@ -5,7 +5,7 @@ use super::{
     Context,
     history::History,
     metrics::McpMetrics,
-    tool::{Answer, Call, TOOLS, Tool, ToolError},
+    tool::{Answer, Call, Reply, TOOLS, Tool, ToolError},
 };
 use crate::{
     audit::Trace,
@@ -30,6 +30,7 @@ use serde_json::{Value, json};
 use std::{convert::Infallible, path::Path, sync::Arc, time::Duration};
 
 mod hostile;
+mod limited;
 mod mesh;
 mod schema;
 
@@ -98,7 +99,8 @@ fn tool(name: &str) -> Tool {
 async fn ask(context: &Context, name: &str, arguments: Value) -> Result<Answer, ToolError> {
     let tool = tool(name);
     let arguments: Option<JsonObject> = arguments.as_object().cloned();
-    (tool.run)(Call { context: context.clone(), arguments, schema: (tool.input)() }).await
+    let call = Call { context: context.clone(), arguments, schema: (tool.input)(), person: None };
+    (tool.run)(call).await.and_then(Reply::answer)
 }
 
 /// Questions to every tool that have an answer on every mesh of [`mk_mesh`], each with the name of its golden.

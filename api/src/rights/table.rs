@@ -3,7 +3,8 @@
 //! Nothing is answered that has no row: a method, route, tool, resource or prompt that is added needs one here, and the
 //! tests below and in the modules of each surface fail until there is. `docs/authorization.md` shows it to people.
 
-use super::Deed;
+use super::{Deed, GROUP};
+use std::fmt;
 
 /// How something is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -211,6 +212,12 @@ impl Need {
     /// It in the words of RBAC; without a namespace, in all of them.
     pub fn deed(self, namespace: Option<&str>) -> Deed {
         Deed::ours(self.verb, self.resource, namespace)
+    }
+}
+
+impl fmt::Display for Need {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}.{GROUP}", self.verb, self.resource)
     }
 }
 

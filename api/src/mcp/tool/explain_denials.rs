@@ -3,6 +3,7 @@
 use super::{
     Answer, Call, Output, Tool, ToolError, Toolset, boxed,
     check_access::{Change, MAX_SENTENCE, objects, word},
+    effect::Effect,
     input, output,
 };
 use crate::{
@@ -27,6 +28,7 @@ pub(super) const TOOL: Tool = Tool {
                   no route takes them. Use it for \"why is X denied\" and \"what would break\". To ask about a call that \
                   is not made now use check_access.",
     set: Toolset::Policy,
+    effect: Effect::Reads,
     open_world: false,
     input: input::<Arguments>,
     output: output::<Explained>,

@@ -1,6 +1,6 @@
 //! Calls between workloads and services, chosen by what is wrong with them or by who makes them.
 
-use super::{Answer, Call, Output, Tool, ToolError, Toolset, boxed, input, output};
+use super::{Answer, Call, Output, Tool, ToolError, Toolset, boxed, effect::Effect, input, output};
 use crate::mcp::{
     page::{Page, Paging},
     text::{data, number, quoted},
@@ -27,6 +27,7 @@ pub(super) const TOOL: Tool = Tool {
                   not mTLS\", \"which are slowest\", \"who is denied\". For everything about one workload use \
                   describe_workload.",
     set: Toolset::Mesh,
+    effect: Effect::Reads,
     open_world: false,
     input: input::<Arguments>,
     output: output::<Found>,

@@ -1,8 +1,8 @@
 //! What is wrong with the mesh, ranked.
 
 use super::{
-    Answer, Call, Output, Tool, ToolError, Toolset, boxed, check_access::MAX_SENTENCE, find_edges::EdgeRow,
-    input, output,
+    Answer, Call, Output, Tool, ToolError, Toolset, boxed, check_access::MAX_SENTENCE, effect::Effect,
+    find_edges::EdgeRow, input, output,
 };
 use crate::{
     answer::Refusal,
@@ -33,6 +33,7 @@ pub(super) const TOOL: Tool = Tool {
                   itself. Each with its evidence and the next call to make. Use it first for \"is anything wrong\" and \
                   \"why is the site slow or down\".",
     set: Toolset::Mesh,
+    effect: Effect::Reads,
     open_world: false,
     input: input::<Arguments>,
     output: output::<Found>,

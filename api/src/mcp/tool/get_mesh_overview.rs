@@ -1,6 +1,8 @@
 //! What is in the mesh, how healthy it is, and how fresh that is.
 
-use super::{Answer, Call, Output, Tool, ToolError, Toolset, boxed, find_edges::EdgeRow, input, output};
+use super::{
+    Answer, Call, Output, Tool, ToolError, Toolset, boxed, effect::Effect, find_edges::EdgeRow, input, output,
+};
 use crate::{
     mcp::{
         page::{Page, Paging},
@@ -23,6 +25,7 @@ pub(super) const TOOL: Tool = Tool {
                   meshed and over mutual TLS, requests and success rate per namespace, and the worst calls. Call it \
                   first to learn what is there and how fresh the data is.",
     set: Toolset::Mesh,
+    effect: Effect::Reads,
     open_world: false,
     input: input::<Arguments>,
     output: output::<Overview>,

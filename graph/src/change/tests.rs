@@ -1,0 +1,6 @@
+//! What is said about edits: `properties` for what holds in every mesh, the others for values.
+
+mod concerns;
+mod properties;
+mod values;
+mod world;
