@@ -1,6 +1,7 @@
 //! The API as something to start: bind, then serve until told to stop.
 
 use crate::{
+    authorization::Authorization,
     caller::{self, listener::Door, metrics::CallerMetrics},
     change::{self, Changes, metrics::ChangeMetrics},
     grpc::{self, MeshContext},
@@ -56,6 +57,8 @@ pub struct Config {
     pub linkerd: Option<Controllers>,
     /// How policy is changed.
     pub changes: change::Options,
+    /// Who may ask what. Unless it is said otherwise, whoever uses this machine may read everything.
+    pub authorization: Authorization,
 }
 
 /// Listeners that are bound and a replica that waits to be fed.
@@ -142,6 +145,7 @@ impl Default for Config {
             mcp: crate::mcp::Options::default(),
             linkerd: None,
             changes: change::Options::default(),
+            authorization: Authorization::machine(),
         }
     }
 }
@@ -171,6 +175,7 @@ impl Api {
         let replica = Replica::new(config.ring, metrics.clone());
         let callers = CallerMetrics::register(registry);
         let mcp_metrics = McpMetrics::register(registry);
+        config.authorization.register(registry);
         let settings = config.mcp.settings(&mcp_metrics).await?;
         let changes =
             Changes::new(config.changes.clone(), replica.clone(), ChangeMetrics::register(registry))?;
@@ -224,6 +229,7 @@ impl Api {
         let (health, health_service) = tonic_health::server::health_reporter();
         let context = MeshContext {
             replica: replica.clone(),
+            authorization: config.authorization.clone(),
             metrics: metrics.clone(),
             linkerd: config.linkerd.clone(),
             changes: changes.clone(),
@@ -235,6 +241,8 @@ impl Api {
         let subscriptions = Subscriptions::new(mcp_metrics.subscriptions.clone());
         let mcp_context = mcp::Context {
             replica: replica.clone(),
+            authorization: config.authorization.clone(),
+            granted: None,
             subscriptions: subscriptions.clone(),
             history: history.clone(),
             prometheus: config.mcp.prometheus.clone(),
@@ -247,6 +255,7 @@ impl Api {
         let mcp = mcp::route(mcp_context.clone(), mcp_metrics, stop.clone());
         let json = Json {
             replica: replica.clone(),
+            authorization: config.authorization.clone(),
             metrics,
             linkerd: config.linkerd.clone(),
             changes: changes.clone(),

@@ -5,6 +5,7 @@
 //! Names, texts and forms are the suite's own; `test/run mcp` runs it.
 
 use super::offer::{Asked, Offer, Reply};
+use crate::authorization::Granted;
 use rmcp::{
     ErrorData,
     model::{
@@ -97,6 +98,10 @@ impl Fixtures {
 }
 
 impl Offer for Fixtures {
+    fn is_open(&self) -> bool {
+        true
+    }
+
     fn announce(&self, capabilities: &mut ServerCapabilities) {
         let all: ServerCapabilities = typed(json!({
             "completions": {},
@@ -167,7 +172,7 @@ impl Offer for Fixtures {
         requested.clone()
     }
 
-    fn listen(&self, subscription: Arc<SubscriptionContext>) -> Reply<'_, ()> {
+    fn listen(&self, subscription: Arc<SubscriptionContext>, _: Arc<Granted>) -> Reply<'_, ()> {
         Box::pin(async move {
             let mut changes = self.changes.subscribe();
             let mut told = *changes.borrow_and_update();

@@ -8,9 +8,13 @@ use super::{
     tool::{Answer, Call, Reply, TOOLS, Tool, ToolError},
 };
 use crate::{
+    audit::Trace,
+    authorization::{Authorization, Granted},
+    caller::Principal,
     change::{self, Changes, metrics::ChangeMetrics},
     metrics::ApiMetrics,
     replica::{Replica, RingLimits},
+    rights::Scope,
     view::View,
 };
 use linkerd_mcp_graph::{
@@ -27,6 +31,7 @@ use serde_json::{Value, json};
 use std::{convert::Infallible, path::Path, sync::Arc, time::Duration};
 
 mod hostile;
+mod limited;
 mod mesh;
 mod schema;
 
@@ -73,7 +78,22 @@ async fn context(mesh: &Mesh, before: Option<&Mesh>) -> Context {
     let budget = super::budget::Budget::new(options.outside);
     let changes =
         Changes::new(change::Options::default(), replica.clone(), ChangeMetrics::default()).unwrap();
-    Context { replica, prometheus: None, kubernetes: None, settings, budget, history, subscriptions, changes }
+    Context {
+        replica,
+        changes,
+        authorization: Authorization::machine(),
+        granted: Some(Arc::new(Granted {
+            who: Principal::machine(),
+            scope: Scope::All,
+            trace: Trace::new(),
+        })),
+        prometheus: None,
+        kubernetes: None,
+        settings,
+        budget,
+        history,
+        subscriptions,
+    }
 }
 
 fn tool(name: &str) -> Tool {

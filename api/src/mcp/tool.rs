@@ -174,6 +174,9 @@ pub(crate) enum ToolError {
     /// Kubernetes did not answer, or refused.
     #[error("{0}")]
     Kubernetes(#[from] super::kubernetes::Error),
+    /// The caller may not.
+    #[error("{0}")]
+    Forbidden(#[from] crate::authorization::Refused),
     /// Too much is under way.
     #[error("{0}")]
     Busy(#[from] super::budget::Busy),
@@ -208,6 +211,7 @@ impl ToolError {
             Self::Arguments(_) | Self::Cursor(_) => "invalid_arguments",
             Self::Timeout => "timeout",
             Self::Busy(_) => "busy",
+            Self::Forbidden(refused) => refused.status(),
             Self::Kubernetes(error) => error.status(),
             Self::NotConfigured(_) => "not_configured",
             Self::Upstream(_) => "unavailable",
