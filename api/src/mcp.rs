@@ -36,6 +36,7 @@ pub(crate) mod share;
 pub(crate) mod subscription;
 pub(crate) mod text;
 mod tool;
+mod tool_list;
 
 #[cfg(test)]
 mod tests;
@@ -121,7 +122,9 @@ pub(crate) fn route(context: Context, metrics: McpMetrics, stop: CancellationTok
         // The gate has checked both.
         .disable_allowed_hosts()
         .disable_allowed_origins();
-    let sessions = Arc::new(LocalSessionManager::default());
+    let mut sessions = LocalSessionManager::default();
+    sessions.session_config.keep_alive = Some(gate::session::IDLE);
+    let sessions = Arc::new(sessions);
     let service = StreamableHttpService::new(move || Ok(server.clone()), sessions, config);
     Router::new()
         .route_service(PATH, service)

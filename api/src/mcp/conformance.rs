@@ -103,14 +103,13 @@ impl Offer for Fixtures {
     }
 
     fn announce(&self, capabilities: &mut ServerCapabilities) {
-        let all: ServerCapabilities = typed(json!({
-            "completions": {},
-            "logging": {},
-            "prompts": {"listChanged": true},
-            "resources": {"subscribe": true, "listChanged": true},
-            "tools": {"listChanged": true},
-        }));
-        *capabilities = all;
+        // What it shares with others is announced by them too, and stays.
+        capabilities.completions.get_or_insert_default();
+        capabilities.logging.get_or_insert_default();
+        capabilities.prompts.get_or_insert_default().list_changed = Some(true);
+        capabilities.tools.get_or_insert_default().list_changed = Some(true);
+        let resources = capabilities.resources.get_or_insert_default();
+        (resources.subscribe, resources.list_changed) = (Some(true), Some(true));
     }
 
     fn tools(&self) -> &[Definition] {

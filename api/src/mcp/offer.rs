@@ -3,7 +3,7 @@
 //! An [`Offer`] is one source of them, and [`Server`](super::server::Server) asks all there are: lists are joined, and
 //! one thing is answered by the first offer that has it. To plug one in: a line in [`offers`].
 
-use super::{Context, prompt::Prompts, resource::Resources};
+use super::{Context, prompt::Prompts, resource::Resources, tool_list::ToolList};
 use crate::authorization::Granted;
 use futures::future::BoxFuture;
 use rmcp::{
@@ -13,7 +13,7 @@ use rmcp::{
         GetPromptRequestParams, GetPromptResponse, Prompt, ReadResourceRequestParams, ReadResourceResponse,
         Reference, Resource, ResourceTemplate, ServerCapabilities, SubscriptionFilter, Tool as Definition,
     },
-    service::{RequestContext, SubscriptionContext},
+    service::{Peer, RequestContext, SubscriptionContext},
 };
 use std::{fmt, sync::Arc};
 
@@ -105,6 +105,9 @@ pub(crate) trait Offer: fmt::Debug + Send + Sync + 'static {
         Box::pin(std::future::ready(Ok(())))
     }
 
+    /// A client of a revision with sessions has opened one, and may be told of things from now on.
+    fn opened(&self, _session: &Peer<RoleServer>) {}
+
     /// True when `logging/setLevel` means something to it: announced as `logging`, which the protocol is giving up.
     fn logs(&self) -> bool {
         false
@@ -116,6 +119,7 @@ pub(crate) fn offers(context: &Context) -> Vec<Arc<dyn Offer>> {
     vec![
         Arc::new(Resources::new(context.clone())),
         Arc::new(Prompts::new(context.clone())),
+        Arc::new(ToolList::new(context.settings.clone())),
         #[cfg(feature = "conformance")]
         Arc::new(super::conformance::Fixtures::new()),
     ]

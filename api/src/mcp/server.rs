@@ -26,7 +26,7 @@ use rmcp::{
         SubscribeRequestMethod, SubscribeRequestParams, SubscriptionFilter, Tool as Definition,
         UnsubscribeRequestMethod, UnsubscribeRequestParams,
     },
-    service::{RequestContext, SubscriptionContext},
+    service::{NotificationContext, RequestContext, SubscriptionContext},
 };
 use std::{future::Future, sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout};
@@ -557,6 +557,12 @@ impl ServerHandler for Server {
             None => Err(ErrorData::method_not_found::<UnsubscribeRequestMethod>()),
         };
         self.measured("resources/unsubscribe", started, answer)
+    }
+
+    async fn on_initialized(&self, context: NotificationContext<RoleServer>) {
+        for offer in &self.0.offers {
+            offer.opened(&context.peer);
+        }
     }
 
     async fn set_level(

@@ -282,7 +282,7 @@ async fn tell_session(place: Place, peer: Peer<RoleServer>) {
 }
 
 /// A peer does not say when its session ends, so it is asked now and then.
-async fn closed(peer: &Peer<RoleServer>) {
+pub(crate) async fn closed(peer: &Peer<RoleServer>) {
     let mut look = interval(SWEEP);
     while !peer.is_transport_closed() {
         look.tick().await;
