@@ -156,7 +156,7 @@ impl Api {
     /// # Errors
     ///
     /// When the address is not loopback, or is taken, or the settings of the MCP endpoint are wrong.
-    pub async fn bind(config: Config, registry: &mut Registry) -> Result<Self, BindError> {
+    pub async fn bind(mut config: Config, registry: &mut Registry) -> Result<Self, BindError> {
         if !config.listen.ip().is_loopback() {
             return Err(BindError::NotLoopback(config.listen));
         }
@@ -175,10 +175,13 @@ impl Api {
         let replica = Replica::new(config.ring, metrics.clone());
         let callers = CallerMetrics::register(registry);
         let mcp_metrics = McpMetrics::register(registry);
+        config.authorization = config.authorization.read_only(config.changes.read_only);
         config.authorization.register(registry);
         let settings = config.mcp.settings(&mcp_metrics).await?;
-        let changes =
-            Changes::new(config.changes.clone(), replica.clone(), ChangeMetrics::register(registry))?;
+        // Who may do what is decided in one place.
+        let rights = config.authorization.rights().clone();
+        let options = change::Options { rights, anybody: false, ..config.changes.clone() };
+        let changes = Changes::new(options, replica.clone(), ChangeMetrics::register(registry))?;
         Ok(Self { config, local, mesh, admin, replica, metrics, callers, mcp_metrics, settings, changes })
     }
 

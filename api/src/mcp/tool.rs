@@ -12,7 +12,13 @@ use super::{
     schema,
     text::data,
 };
-use crate::{access, answer::Refusal, view::View};
+use crate::{
+    access,
+    answer::Refusal,
+    caller::Principal,
+    change::{self, Changes},
+    view::View,
+};
 use effect::Effect;
 use futures::future::BoxFuture;
 use rmcp::model::{
@@ -24,6 +30,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::{RawValue, Value, to_raw_value};
 use std::{fmt, future::Future, sync::Arc};
 
+mod apply_plan;
 mod check_access;
 mod compare_traffic;
 mod describe_resource;
@@ -39,7 +46,12 @@ mod get_pods;
 mod get_policies;
 mod get_services;
 mod list_access;
+mod list_changes;
+mod plan_policy;
+mod propose_policy;
 mod query_prometheus;
+mod rollback_change;
+mod simulate_policy;
 
 /// Every tool, in the order in which clients see them.
 pub(crate) const TOOLS: &[Tool] = &[
@@ -58,6 +70,12 @@ pub(crate) const TOOLS: &[Tool] = &[
     get_services::TOOL,
     get_deployments::TOOL,
     describe_resource::TOOL,
+    propose_policy::TOOL,
+    simulate_policy::TOOL,
+    plan_policy::TOOL,
+    apply_plan::TOOL,
+    rollback_change::TOOL,
+    list_changes::TOOL,
 ];
 
 /// Tools that are switched on and off together.
@@ -183,6 +201,9 @@ pub(crate) enum ToolError {
     /// The person at the client did not say yes.
     #[error("{0}")]
     Unconfirmed(#[from] consent::Refused),
+    /// Nothing was planned, applied or undone.
+    #[error("{0}")]
+    Change(#[from] change::Refusal),
     /// It took too long.
     #[error("this took longer than 30 s and was given up; narrow the question")]
     Timeout,
@@ -222,6 +243,7 @@ impl ToolError {
             Self::Prometheus(_) => "unavailable",
             Self::Cancelled => "cancelled",
             Self::Unconfirmed(_) => "unconfirmed",
+            Self::Change(refusal) => refusal.code(),
             Self::Refused(refusal) => match refusal.fault() {
                 Fault::Unavailable => "unavailable",
                 Fault::Precondition => "not_configured",
@@ -235,6 +257,7 @@ impl ToolError {
     pub(crate) fn result(&self) -> CallToolResult {
         let hint = match self {
             Self::Refused(refusal) => refusal.hint(),
+            Self::Change(refusal) => refusal.hint(),
             _ => "",
         };
         // It may repeat names from the cluster, or what the model wrote.
@@ -292,6 +315,23 @@ impl Call {
     pub(crate) async fn consent(&self, question: &Question) -> Result<Consent, consent::Refused> {
         let Some(person) = &self.person else { return Err(consent::Refused::CannotAsk) };
         consent::consent(&person.asked, person.responses.as_ref(), question).await
+    }
+
+    /// Who asks.
+    ///
+    /// # Errors
+    ///
+    /// When nothing was granted to anybody, which only a defect makes so.
+    pub(crate) fn caller(&self) -> Result<&Principal, ToolError> {
+        match &self.context.granted {
+            Some(granted) => Ok(&granted.who),
+            None => Err(ToolError::Change(change::Refusal::Nobody)),
+        }
+    }
+
+    /// How policy is changed.
+    pub(crate) fn changes(&self) -> &Changes {
+        &self.context.changes
     }
 
     /// The mesh as it is now.

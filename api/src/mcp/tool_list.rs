@@ -5,6 +5,7 @@ use super::{
     settings::Live,
     subscription::closed,
 };
+use crate::authorization::Granted;
 use parking_lot::Mutex;
 use rmcp::{
     RoleServer,
@@ -44,7 +45,7 @@ impl Offer for ToolList {
         accepted
     }
 
-    fn listen(&self, stream: Arc<SubscriptionContext>) -> Reply<'_, ()> {
+    fn listen(&self, stream: Arc<SubscriptionContext>, _: Arc<Granted>) -> Reply<'_, ()> {
         Box::pin(async move {
             if stream.accepted().tools_list_changed == Some(true) {
                 let mut changes = self.settings.switched();
