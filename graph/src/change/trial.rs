@@ -115,29 +115,26 @@ fn after_of<'a>(mesh: &Mesh<'a>, after: &Policies, namespace: &str) -> Vec<Endpo
 /// policies that refer to authentications.
 fn namespaces(mesh: &Mesh<'_>, edits: &[Edit]) -> BTreeSet<Text> {
     let mut namespaces = BTreeSet::new();
-    let mut authentications = BTreeSet::new();
     for edit in edits {
         namespaces.insert(edit.key.namespace.clone());
         let parents = edit.versions().flat_map(refers::parents);
         namespaces.extend(parents.map(|parent| parent.namespace));
         if matches!(edit.kind, Kind::MeshTLSAuthentication | Kind::NetworkAuthentication) {
-            authentications.insert((edit.kind, &edit.key));
-        }
-    }
-    if !authentications.is_empty() {
-        for (kind, key, user) in users(mesh.policies) {
-            if authentications.contains(&(kind, &key)) {
-                namespaces.insert(user.namespace);
-            }
+            let users = users(mesh.policies, edit.kind, &edit.key);
+            namespaces.extend(users.into_iter().map(|user| user.namespace));
         }
     }
     namespaces
 }
 
-/// Every authentication that a policy refers to, with the policy.
-pub(super) fn users(policies: &Policies) -> impl Iterator<Item = (Kind, Key, Key)> + '_ {
-    policies.objects().all(Kind::AuthorizationPolicy).flat_map(|object| {
+/// The policies that refer to an authentication.
+pub(super) fn users(policies: &Policies, kind: Kind, key: &Key) -> Vec<Key> {
+    let objects = policies.objects();
+    let near = policies.referring_to(&key.namespace);
+    let near = near.flat_map(|namespace| objects.policies(Kind::AuthorizationPolicy, namespace));
+    let refers = |object: &&std::sync::Arc<crate::fact::PolicyObject>| {
         let refers = refers::of_policy(object).map(|refers| refers.authentications).unwrap_or_default();
-        refers.into_iter().map(|(kind, key)| (kind, key, object.key.clone()))
-    })
+        refers.iter().any(|(of, to)| *of == kind && to == key)
+    };
+    near.filter(refers).map(|object| object.key.clone()).collect()
 }

@@ -152,6 +152,12 @@ impl Policies {
         }
     }
 
+    /// The namespaces whose AuthorizationPolicies refer to authentications of this one.
+    pub(crate) fn referring_to<'a>(&'a self, namespace: &str) -> impl Iterator<Item = &'a Text> {
+        let refers = move |(_, other): &(&Text, &Arc<Namespace>)| other.refers_to.contains(namespace);
+        self.namespaces.iter().filter(refers).map(|(name, _)| name)
+    }
+
     /// The objects themselves.
     pub fn objects(&self) -> &Objects {
         &self.objects

@@ -18,9 +18,9 @@ pub(super) fn check(scene: &Scene<'_>) -> Vec<Concern> {
 
 /// A policy with a reference that leads nowhere is ignored as a whole.
 fn authentication(scene: &Scene<'_>, object: &PolicyObject) -> Option<Concern> {
-    let left: Vec<String> = users(&scene.trial.after)
-        .filter(|(kind, key, _)| *kind == object.kind && *key == object.key)
-        .map(|(_, _, user)| format!("authorizationpolicy/{user}"))
+    let left: Vec<String> = users(&scene.trial.after, object.kind, &object.key)
+        .into_iter()
+        .map(|user| format!("authorizationpolicy/{user}"))
         .collect();
     if left.is_empty() {
         return None;

@@ -282,8 +282,7 @@ fn authorize(mesh: &Mesh<'_>, server: &PolicyObject, base: &str, kind: Kind, spe
         (objects.policy(kind, &wanted), objects.policy(Kind::AuthorizationPolicy, &wanted))
     {
         let by = json!({"targetRef": target, "requiredAuthenticationRefs": [reference(known)]});
-        let alone =
-            users(mesh.policies).all(|(of, key, user)| (of, &key) != (kind, &wanted) || user == policy.key);
+        let alone = users(mesh.policies, kind, &wanted).iter().all(|user| *user == policy.key);
         own = (*policy.spec == by && alone).then(|| extended(known, &spec)).flatten();
     }
     if let Some(object) = own {

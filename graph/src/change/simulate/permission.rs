@@ -59,12 +59,12 @@ pub(super) fn changes(trial: &Trial<'_>, seen: &Seen<'_>) -> (Vec<Permission>, u
         }
         let place = (port.endpoint.workload, port.endpoint.port);
         let nobody = BTreeSet::new();
-        let calling = seen.get(&place).unwrap_or(&nobody);
+        let calling = Calling::of(&columns.identities, seen.get(&place).unwrap_or(&nobody));
         let permission = Permission {
             workload: place.0.clone(),
             port: place.1,
-            gains: Who::of(&columns.identities, &after, &before, calling),
-            loses: Who::of(&columns.identities, &before, &after, calling),
+            gains: Who::of(&columns.identities, &after, &before, &calling),
+            loses: Who::of(&columns.identities, &before, &after, &calling),
         };
         if permission.gains == Who::default() && permission.loses == Who::default() {
             continue;
@@ -80,13 +80,30 @@ pub(super) fn changes(trial: &Trial<'_>, seen: &Seen<'_>) -> (Vec<Permission>, u
     (permissions, count, false)
 }
 
+/// Who is seen calling a port, by their places among the identities.
+struct Calling {
+    places: Vec<u32>,
+    unmeshed: bool,
+}
+
+// === impl Calling ===
+
+impl Calling {
+    fn of(identities: &[Text], seen: &BTreeSet<Option<Text>>) -> Self {
+        // Both are in order, and so are the places.
+        let known = seen.iter().flatten().filter_map(|identity| identities.binary_search(identity).ok());
+        let places = known.filter_map(|place| u32::try_from(place).ok()).collect();
+        Self { places, unmeshed: seen.contains(&None) }
+    }
+}
+
 // === impl Who ===
 
 impl Who {
     /// Those among `these` who are not among `those`, without those that are seen calling.
-    fn of(identities: &[Text], these: &Admitted, those: &Admitted, calling: &BTreeSet<Option<Text>>) -> Self {
+    fn of(identities: &[Text], these: &Admitted, those: &Admitted, calling: &Calling) -> Self {
         let mut who = Self {
-            unmeshed: unmeshed(these) && !unmeshed(those) && !calling.contains(&None),
+            unmeshed: unmeshed(these) && !unmeshed(those) && !calling.unmeshed,
             any_meshed: any_meshed(these) && !any_meshed(those),
             ..Self::default()
         };
@@ -94,7 +111,7 @@ impl Who {
             let dns = !identity.contains("://");
             if admits(these, place, dns)
                 && !admits(those, place, dns)
-                && !calling.contains(&Some(identity.clone()))
+                && calling.places.binary_search(&place).is_err()
             {
                 who.count += 1;
                 if who.identities.len() < MOST_NAMED {

@@ -107,8 +107,7 @@ impl<'a> Scene<'a> {
             servers: Vec::new(),
             places: AHashMap::new(),
             faults: mesh.policies.ignored().map(|ignored| (&ignored.id, &ignored.fault)).collect(),
-            authorization_policies: objects
-                .all(Kind::AuthorizationPolicy)
+            authorization_policies: in_reach(mesh.policies, namespace)
                 .filter_map(|object| {
                     let spec = AuthorizationPolicySpec::read(&object.spec, &object.key.namespace).ok()?;
                     Some(Written { id: id_of(object), object, spec })
@@ -309,6 +308,18 @@ impl<'a> Scene<'a> {
         let addresses: BTreeSet<IpAddr> = rows.flat_map(inside).take(ADDRESSES).collect();
         addresses.into_iter().map(|address| check(Some(address))).find(Verdict::is_let_in).unwrap_or(without)
     }
+}
+
+/// The AuthorizationPolicies of a namespace and of those that refer to authentications of it, or all of them.
+fn in_reach<'a>(
+    policies: &'a Policies,
+    namespace: Option<&'a str>,
+) -> impl Iterator<Item = &'a Arc<PolicyObject>> {
+    let (kind, objects) = (Kind::AuthorizationPolicy, policies.objects());
+    let all = namespace.is_none().then(|| objects.all(kind));
+    let others = namespace.map(|own| policies.referring_to(own).filter(move |other| &***other != own));
+    let near = namespace.into_iter().chain(others.into_iter().flatten().map(|other| &**other));
+    all.into_iter().flatten().chain(near.flat_map(move |namespace| objects.policies(kind, namespace)))
 }
 
 /// An address in each network of an authorization.
