@@ -25,8 +25,8 @@ struct Known<'a> {
     certain: bool,
     /// Identities that meshed workloads present.
     presented: AHashSet<&'a str>,
-    /// Everything that such an identity ends with, from a dot on.
-    endings: AHashSet<&'a str>,
+    /// Everything that such an identity ends with, from a dot on; read when the first policy names an ending.
+    endings: OnceCell<AHashSet<&'a str>>,
     /// ServiceAccounts that workloads run as, and whether any of these is meshed.
     accounts: AHashMap<(&'a str, &'a str), bool>,
     /// The names among them, by namespace.
@@ -63,16 +63,12 @@ fn known_by<'a>(scene: &Scene<'a>) -> Known<'a> {
         cluster: policies.cluster(),
         certain: graph.cluster.is_some(),
         presented: AHashSet::new(),
-        endings: AHashSet::new(),
+        endings: OnceCell::new(),
         accounts: AHashMap::new(),
         names: AHashMap::new(),
     };
     for (id, workload) in &graph.workloads {
-        if let Some(identity) = &workload.identity
-            && known.presented.insert(identity)
-        {
-            known.endings.extend(identity.match_indices('.').map(|(at, _)| &identity[at..]));
-        }
+        known.presented.extend(workload.identity.as_deref());
         if id.kind() == "externalworkload" {
             continue;
         }
@@ -184,10 +180,20 @@ fn text<'a>(value: &'a Value, field: &str) -> Option<&'a str> {
 
 // === impl Known ===
 
-impl Known<'_> {
+impl<'a> Known<'a> {
     /// What identities of this cluster end in.
     fn ending(&self) -> String {
         format!("{}.{}", self.cluster.control_plane_namespace, self.cluster.identity_domain)
+    }
+
+    fn endings(&self) -> &AHashSet<&str> {
+        self.endings.get_or_init(|| {
+            let of = |identity: &&'a str| {
+                let identity = *identity;
+                identity.match_indices('.').map(move |(at, _)| &identity[at..])
+            };
+            self.presented.iter().flat_map(of).collect()
+        })
     }
 
     fn odd(&self, scene: &Scene<'_>, namespace: &str, who: Who<'_>) -> Option<Odd> {
@@ -211,7 +217,7 @@ impl Known<'_> {
             return None;
         }
         let suffix = identity.strip_prefix('*').filter(|rest| rest.starts_with('.'));
-        if suffix.is_some_and(|suffix| self.endings.contains(suffix)) {
+        if suffix.is_some_and(|suffix| self.endings().contains(suffix)) {
             return None;
         }
         if let Some((subject, ending)) = identity.split_once(MARK) {
