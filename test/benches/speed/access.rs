@@ -5,6 +5,7 @@ use crate::{
     mesh::{self, LARGE, PER_NAMESPACE},
 };
 use linkerd_mcp_graph::{
+    change::{Edit, assess},
     fact::{Change, Fact, Key, PolicyObject},
     kind::Kind,
     policy::{
@@ -105,6 +106,9 @@ pub(crate) fn access(table: &mut Table) {
     );
     table.compared("one verdict with its reasons", verdict, "floor: finding the workload");
 
+    let [_, _, authentication] = objects(4_321);
+    plan(table, &mesh, &authentication);
+
     let words = graph.workloads.len().div_ceil(64);
     let sets: Vec<Vec<u64>> = (0..4u64).map(|set| (0..words as u64).map(|at| at ^ set).collect()).collect();
     let or = || {
@@ -131,4 +135,40 @@ pub(crate) fn access(table: &mut Table) {
     );
     let per_row = whole.candidate / u32::try_from(rows.len()).unwrap();
     table.plain("who may call one Server", &time(per_row), "", "the matrix by its rows");
+}
+
+/// What is said about a change before it is made: an authentication forgets all of its callers, or a Server closes a
+/// whole namespace, the one that is called most.
+fn plan(table: &mut Table, mesh: &Mesh<'_>, authentication: &PolicyObject) {
+    let nobody = json!({"identities": ["nobody.nowhere.serviceaccount.identity.linkerd.cluster.local"]});
+    let (namespace, all) = (mesh::namespace(0), json!({"podSelector": {}, "port": 8080}));
+    let closed = PolicyObject {
+        key: Key::new(namespace.clone(), "all"),
+        created_ms: Some(1),
+        spec: Arc::new(all),
+        ..objects(0)[0].clone()
+    };
+    let forgets = PolicyObject { spec: Arc::new(nobody), ..authentication.clone() };
+    for (what, object) in
+        [("plan of one authentication", forgets), ("plan that closes the busiest namespace", closed)]
+    {
+        let namespace = object.key.namespace.clone();
+        let edit = Edit {
+            kind: object.kind,
+            key: object.key.clone(),
+            before: mesh.policies.objects().policy(object.kind, &object.key).cloned(),
+            after: Some(Arc::new(object)),
+        };
+        let judged = assess(mesh, std::slice::from_ref(&edit)).unwrap().impact.judged();
+        let said = compare(
+            7,
+            1,
+            || assess(black_box(mesh), std::slice::from_ref(&edit)).unwrap(),
+            || {
+                let edges = query::edges::of_namespace(mesh.graph, mesh.index, &namespace);
+                edges.into_iter().filter_map(|(id, _)| mesh.metrics.get(id)?.rps).sum::<f64>()
+            },
+        );
+        table.compared(what, said, &format!("{judged} flows judged; floor: adding up the namespace's calls"));
+    }
 }
