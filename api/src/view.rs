@@ -12,7 +12,7 @@ use linkerd_mcp_graph::{
     id::Text,
     metrics::Metrics,
     model::Graph,
-    policy::{ObjectChange, Objects, Policies, ask::Mesh},
+    policy::{ObjectChange, Objects, Policies, ask::Mesh, lint::Code},
     query::{Index, Part, Rollups, limited},
 };
 use linkerd_mcp_proto::v1;
@@ -121,6 +121,11 @@ impl View {
             }
         };
         cell.get_or_init(|| Arc::new(self.limit(namespaces))).clone()
+    }
+
+    /// Whether enough is seen here to find that. Who knows some namespaces only cannot say that nobody has an identity.
+    pub(crate) fn can_find(&self, code: Code) -> bool {
+        self.scope == Scope::All || code != Code::UnknownIdentity
     }
 
     fn limit(&self, namespaces: &Arc<BTreeSet<Text>>) -> Self {

@@ -118,7 +118,8 @@ async fn run(mut call: Call) -> Result<Answer, ToolError> {
     let no_feed_ms = (!feed.connected).then_some(feed.age_ms);
     let (inside, history) = (view.clone(), call.context.history.clone());
     let found = view.ask(move |mesh| {
-        let findings = lint(mesh, namespace.as_deref());
+        let mut findings = lint(mesh, namespace.as_deref());
+        findings.retain(|it| inside.can_find(it.code));
         let lost_mtls = history.mtls_lost(&inside);
         let seen = Seen {
             graph: mesh.graph,
