@@ -42,6 +42,7 @@ fn mk_freshness() -> Freshness {
         }),
         topology: Some(TopologyFreshness { synced: true, not_synced: Vec::new() }),
         feed: Some(FeedFreshness { age_ms: 800, position: Some(Position::default()), connected: true }),
+        limited_to: Vec::new(),
     }
 }
 

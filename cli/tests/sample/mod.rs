@@ -58,6 +58,7 @@ fn freshness() -> Freshness {
             position: Some(Position { epoch: 7, seq: 42 }),
             connected: true,
         }),
+        limited_to: vec![],
     }
 }
 

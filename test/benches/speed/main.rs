@@ -8,6 +8,7 @@
 
 mod access;
 mod assemble;
+mod authorization;
 mod mcp;
 mod measure;
 mod mesh;
@@ -21,12 +22,13 @@ use measure::Table;
 /// Name, and what it measures.
 type Section = (&'static str, fn(&mut Table));
 
-const SECTIONS: [Section; 9] = [
+const SECTIONS: [Section; 10] = [
     ("snapshot", wire::snapshot),
     ("delta", wire::delta),
     ("frame", wire::frame),
     ("assemble", assemble::assemble),
     ("access", access::access),
+    ("authorization", authorization::authorization),
     ("serve", serve::serve),
     ("watch", watch::watch),
     ("fanout", watch::fan_out),
