@@ -6,6 +6,7 @@ use crate::{
     linkerd::{Controllers, endpoints, enforced},
     replica::Replica,
 };
+use linkerd_mcp_graph::policy::lint::CODES;
 use linkerd_mcp_proto::v1;
 
 /// What is likely not meant about policies; on demand with what is enforced otherwise than written.
@@ -21,6 +22,7 @@ pub(crate) async fn lint_policies(
         false => None,
     };
     let mut response = view.ask(move |mesh| access::lint_policies(mesh, &asked)).await?;
+    response.findings.retain(|it| CODES.iter().all(|row| row.name != it.code || view.can_find(row.code)));
     if let Some(controllers) = controllers {
         let only = (!namespace.is_empty()).then_some(namespace.as_str());
         let compared = enforced::lint(replica, &controllers.policy, only).await?;

@@ -1,10 +1,14 @@
-//! The door for the fuzz targets to the gRPC service without its listener. Not part of the API.
+//! The door for the fuzz targets and benchmarks to the gRPC service without its listener. Not part of the API.
 
 use crate::{
+    audit::Trace,
+    authorization::{Authorization, Granted},
+    caller::Principal,
     change::{Changes, Options, metrics::ChangeMetrics},
     grpc::{MeshContext, NAME},
     metrics::ApiMetrics,
     replica::Replica,
+    rights::Scope,
 };
 use bytes::Bytes;
 use futures::StreamExt as _;
@@ -38,7 +42,7 @@ impl Service {
             .expect("the default has no URL that could be wrong");
         Self(MeshContext {
             replica,
-            authorization: crate::authorization::Authorization::machine(),
+            authorization: Authorization::machine(),
             metrics,
             linkerd: None,
             changes,
@@ -48,13 +52,35 @@ impl Service {
         })
     }
 
+    /// The same, asked by whom `authorization` decides about.
+    #[must_use]
+    pub fn guarded(self, authorization: Authorization) -> Self {
+        Self(MeshContext { authorization, ..self.0 })
+    }
+
+    /// Answers `method` as [`Service::call`] does: for `who`, or with none without asking whether it may be answered, which
+    /// only a benchmark does. Returns how long the answer is.
+    pub async fn answer(&mut self, method: &str, body: Bytes, who: Option<&Principal>) -> usize {
+        let mut request = request(method, body);
+        let response = match who {
+            Some(who) => {
+                request.extensions_mut().insert(who.clone());
+                let Ok(response) = self.0.call(request).await;
+                response
+            }
+            None => {
+                let granted = Granted { who: Principal::machine(), scope: Scope::All, trace: Trace::new() };
+                self.0.run(method, granted, request, tokio::time::Instant::now()).await
+            }
+        };
+        let body = response.into_body().collect().await;
+        body.map_or(0, |body| body.to_bytes().len())
+    }
+
     /// Calls `method` with `body`, the bytes of an HTTP/2 request's data, and takes at most `frames` data frames of
     /// the answer.
     pub async fn call(&mut self, method: &str, body: Bytes, frames: usize) -> Answered {
-        let request = Request::post(format!("/{NAME}/{method}"))
-            .header(CONTENT_TYPE, "application/grpc")
-            .body(Body::new(Full::new(body)))
-            .expect("the names of methods can stand in a path");
+        let request = request(method, body);
         let Ok(response) = self.0.call(request).await;
         let (head, body) = response.into_parts();
         let mut answered = Answered {
@@ -75,4 +101,11 @@ impl Service {
         answered.messages = messages.into();
         answered
     }
+}
+
+fn request(method: &str, body: Bytes) -> Request<Body> {
+    Request::post(format!("/{NAME}/{method}"))
+        .header(CONTENT_TYPE, "application/grpc")
+        .body(Body::new(Full::new(body)))
+        .expect("the names of methods can stand in a path")
 }

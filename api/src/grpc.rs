@@ -56,7 +56,7 @@ pub(crate) const NAME: &str = "mcp.v1.MeshContext";
 impl MeshContext {
     /// The only way to a method: nothing is read of a request before its caller was let through. What was granted goes
     /// with the request, as an extension.
-    async fn answer(&self, mut request: Request<Body>) -> Response<Body> {
+    async fn answer(&self, request: Request<Body>) -> Response<Body> {
         let started = Instant::now();
         let path = request.uri().path().trim_start_matches('/').to_owned();
         let name = path.rsplit('/').next().unwrap_or_default();
@@ -68,6 +68,17 @@ impl MeshContext {
             Ok(granted) => granted,
             Err(refused) => return Status::from(refused).into_http(),
         };
+        self.run(name, granted, request, started).await
+    }
+
+    /// Answers what was let through.
+    pub(crate) async fn run(
+        &self,
+        name: &str,
+        granted: Granted,
+        mut request: Request<Body>,
+        started: Instant,
+    ) -> Response<Body> {
         let service = self.scoped(&granted);
         request.extensions_mut().insert(Arc::new(granted));
         let (method, reply) = match name {

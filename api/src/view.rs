@@ -15,7 +15,7 @@ use linkerd_mcp_graph::{
     policy::{
         ObjectChange, Objects, Policies,
         ask::Mesh,
-        lint::{Finding, lint},
+        lint::{Code, Finding, lint},
     },
     query::{
         Index, Part, Rollups, limited,
@@ -144,6 +144,11 @@ impl View {
         cell.get_or_init(|| Arc::new(self.limit(namespaces))).clone()
     }
 
+    /// Whether enough is seen here to find that. Who knows some namespaces only cannot say that nobody has an identity.
+    pub(crate) fn can_find(&self, code: Code) -> bool {
+        self.scope == Scope::All || code != Code::UnknownIdentity
+    }
+
     fn limit(&self, namespaces: &Arc<BTreeSet<Text>>) -> Self {
         let (graph, metrics) = limited(&self.graph, &self.index, &self.metrics, namespaces);
         let index = Index::of(&graph);
@@ -183,7 +188,9 @@ impl View {
         let known = self.findings.0.lock().get(&namespace).cloned();
         known.unwrap_or_else(|| {
             // Two who ask at once both look, and find the same.
-            let found: Arc<[Finding]> = lint(mesh, namespace.as_deref()).into();
+            let mut found = lint(mesh, namespace.as_deref());
+            found.retain(|it| self.can_find(it.code));
+            let found: Arc<[Finding]> = found.into();
             self.findings.0.lock().insert(namespace, found.clone());
             found
         })

@@ -341,3 +341,6 @@ fn reason(cause: ResyncCause) -> &'static str {
         ResyncCause::Replica => "the leader changed or changes were lost on the way here; a snapshot follows",
     }
 }
+
+#[cfg(test)]
+mod tests;

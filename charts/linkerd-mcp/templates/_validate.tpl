@@ -9,6 +9,13 @@
 {{- if or (eq (int .Values.runAsUser) 2102) (eq (int $redis.runAsUser) 2102) }}
 {{- fail "user 2102 is that of Linkerd's proxy: what runs as it goes past the proxy, so take another for runAsUser" }}
 {{- end }}
+{{- range $subjects := list .Values.authorization.viewers .Values.authorization.editors }}
+{{- range $subjects }}
+{{- if and (eq .kind "ServiceAccount") (not .namespace) }}
+{{- fail (printf "authorization names the ServiceAccount %s without its namespace" .name) }}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- if $redis.enabled }}
 {{- if or $external.url $external.urlSecret.name $external.sentinels }}
 {{- fail "redis.external names another Redis, but redis.enabled is true: set redis.enabled=false to use it" }}

@@ -8,6 +8,7 @@ macro_rules! templates {
 
 /// Every template by its name. A test compares the list with the folder.
 pub(super) const TEMPLATES: &[(&str, &str)] = templates! {
+    "_authorization.tpl"
     "_helpers.tpl"
     "_policy.tpl"
     "_prometheus.tpl"
@@ -20,6 +21,7 @@ pub(super) const TEMPLATES: &[(&str, &str)] = templates! {
     "api-rbac.yaml"
     "api-settings.yaml"
     "api.yaml"
+    "authorization.yaml"
     "controller-policy.yaml"
     "controller-rbac.yaml"
     "controller.yaml"

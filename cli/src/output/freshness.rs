@@ -4,6 +4,8 @@ use linkerd_mcp_proto::v1::Freshness;
 
 /// Kinds named before the rest is counted.
 const KINDS_NAMED: usize = 5;
+/// Namespaces named before the rest is counted.
+const NAMESPACES_NAMED: usize = 10;
 /// A replica that has heard nothing for so long is worth a word: several times the feed's own heartbeat.
 const LATE_FEED_MS: u64 = 10_000;
 
@@ -17,9 +19,7 @@ pub(crate) fn sentences(freshness: Option<&Freshness>) -> Vec<String> {
     said.extend(unscraped(freshness));
     said.extend(topology(freshness));
     said.extend(feed(freshness));
-    if !freshness.limited_to.is_empty() {
-        said.push(format!("You may see these namespaces only: {}.", freshness.limited_to.join(", ")));
-    }
+    said.extend(limit(freshness));
     said
 }
 
@@ -89,6 +89,15 @@ fn feed(freshness: &Freshness) -> Option<String> {
         .then(|| format!("The API has heard nothing from the controller for {seconds}s."))
 }
 
+/// What the caller may not see, it is told nothing of; that there may be more it should know.
+fn limit(freshness: &Freshness) -> Option<String> {
+    let namespaces = &freshness.limited_to;
+    let named = namespaces.iter().take(NAMESPACES_NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let more = namespaces.len().saturating_sub(NAMESPACES_NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    (!namespaces.is_empty()).then(|| format!("Limited to what you may see: {named}{more}."))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,7 +135,7 @@ mod tests {
                 }],
             }),
             feed: Some(FeedFreshness { age_ms: 42_000, position: None, connected: false }),
-            limited_to: vec!["shop".to_owned(), "web".to_owned()],
+            limited_to: vec!["data".into(), "shop".into()],
         };
         assert_eq!(
             sentences(Some(&freshness)),
@@ -136,7 +145,7 @@ mod tests {
                 "Prometheus has no metrics of 3 meshed pods, shop/cart-1 among them: calls of theirs may be missing.",
                 "Not everything in the cluster is known: servers.policy.linkerd.io is forbidden (RBAC).",
                 "The API has lost its feed and answers from its last graph, 42s old.",
-                "You may see these namespaces only: shop, web.",
+                "Limited to what you may see: data, shop.",
             ]
         );
         assert_eq!(sentences(None), ["The answer does not say how fresh it is."]);

@@ -53,12 +53,12 @@ fn freshness() -> Freshness {
             ..MetricsFreshness::default()
         }),
         topology: Some(TopologyFreshness { synced: true, not_synced: vec![] }),
-        limited_to: Vec::new(),
         feed: Some(FeedFreshness {
             age_ms: 120,
             position: Some(Position { epoch: 7, seq: 42 }),
             connected: true,
         }),
+        limited_to: vec![],
     }
 }
 

@@ -9,6 +9,7 @@
 
 mod access;
 mod assemble;
+mod authorization;
 mod load;
 mod mcp;
 mod measure;
@@ -24,12 +25,13 @@ use measure::Table;
 /// Name, and what it measures.
 type Section = (&'static str, fn(&mut Table));
 
-const SECTIONS: [Section; 9] = [
+const SECTIONS: [Section; 10] = [
     ("snapshot", wire::snapshot),
     ("delta", wire::delta),
     ("frame", wire::frame),
     ("assemble", assemble::assemble),
     ("access", access::access),
+    ("authorization", authorization::authorization),
     ("serve", serve::serve),
     ("watch", watch::watch),
     ("fanout", watch::fan_out),

@@ -123,7 +123,8 @@ async fn run(mut call: Call) -> Result<Answer, ToolError> {
     }
     let view = call.view()?;
     let first = paging.is_first();
-    let found = view.ask(move |mesh| find(mesh, target.as_deref(), namespace.as_deref(), first)).await?;
+    let mut found = view.ask(move |mesh| find(mesh, target.as_deref(), namespace.as_deref(), first)).await?;
+    found.findings.retain(|it| view.can_find(it.code));
     let mut share = Share::of(paging.detail);
     let notes: Vec<String> = found.notes.iter().map(|note| data(note)).collect();
     share.spend(&notes);
