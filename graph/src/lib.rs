@@ -11,6 +11,7 @@
 //! become edges, and at [`feed`] for how it reaches the replicas.
 
 pub mod assemble;
+pub mod change;
 pub mod delta;
 pub mod fact;
 pub mod facts;

@@ -32,6 +32,7 @@ mod policies;
 mod ports;
 mod probe;
 mod rate_limit;
+pub(crate) mod refers;
 mod route;
 pub mod selector;
 mod server;

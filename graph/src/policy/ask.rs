@@ -25,7 +25,8 @@ mod list;
 mod matrix;
 
 pub(in crate::policy) use egress::lets_out;
-pub(in crate::policy) use list::all_endpoints;
+pub(crate) use list::all_endpoints;
+pub(crate) use matrix::Columns;
 
 pub use callee::{Callee, Endpoint};
 pub use caller::{Appearance, Caller};

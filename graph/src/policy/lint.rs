@@ -28,7 +28,7 @@ mod scene;
 mod scrape_locked_out;
 mod selects_nothing;
 mod shadowed;
-mod words;
+pub(crate) mod words;
 
 pub use code::{CODES, Code, CodeRow};
 

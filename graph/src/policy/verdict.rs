@@ -286,7 +286,7 @@ impl Server {
 
     /// The authorizations one of which must let a client in; `None` when the proxy refuses everybody, because it
     /// cannot read a route or because no route takes the request.
-    pub(in crate::policy) fn admitting(&self, request: Option<&Request>) -> Option<Vec<&Authorization>> {
+    pub(crate) fn admitting(&self, request: Option<&Request>) -> Option<Vec<&Authorization>> {
         let on_route = match (&self.protocol, request) {
             (Protocol::Grpc { .. }, _) if is_closed(self) => return None,
             (Protocol::Opaque {} | Protocol::Tls {}, _) | (_, None) => None,
@@ -334,9 +334,7 @@ impl Client {
         let by: Vec<&Authorization> =
             server.authorizations.iter().filter(|row| self.passes(row).is_ok()).collect();
         if !by.is_empty() {
-            let audit = by.iter().all(|row| is_audit(row));
-            let decision = if audit { Decision::Audit } else { Decision::Allow };
-            return Quick { decision, by, ..refused };
+            return Quick { decision: decision_of(by.iter().copied()), by, ..refused };
         }
         let mut refused = refused;
         for (route, authorizations) in server.routes() {
@@ -350,8 +348,21 @@ impl Client {
     }
 }
 
+/// What becomes of a client that these authorizations let in.
+pub(crate) fn decision_of<'a>(passing: impl Iterator<Item = &'a Authorization>) -> Decision {
+    let mut audit = None;
+    for row in passing {
+        audit = Some(audit.unwrap_or(true) && is_audit(row));
+    }
+    match audit {
+        None => Decision::Deny,
+        Some(true) => Decision::Audit,
+        Some(false) => Decision::Allow,
+    }
+}
+
 /// True when a match on headers alone makes the proxy refuse everything on a gRPC port.
-pub(super) fn is_closed(server: &Server) -> bool {
+pub(crate) fn is_closed(server: &Server) -> bool {
     let Protocol::Grpc { grpc_routes } = &server.protocol else { return false };
     grpc_routes.iter().any(is_unreadable)
 }

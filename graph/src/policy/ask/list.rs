@@ -187,7 +187,7 @@ fn in_namespace<'a>(
 }
 
 /// The ports of all workloads, or of those of one namespace.
-pub(in crate::policy) fn all_endpoints<'a>(mesh: &Mesh<'a>, namespace: Option<&str>) -> Vec<Endpoint<'a>> {
+pub(crate) fn all_endpoints<'a>(mesh: &Mesh<'a>, namespace: Option<&str>) -> Vec<Endpoint<'a>> {
     let endpoints = |(id, workload): (&'a WorkloadId, &'a Arc<crate::model::Workload>)| {
         callee::of_workload(mesh, id, workload, None)
     };

@@ -72,8 +72,8 @@ fn row<'a>(mesh: &Mesh<'_>, endpoint: Endpoint<'a>, columns: &Columns) -> Row<'a
 }
 
 /// The identities, and where to find them.
-struct Columns {
-    identities: Vec<Text>,
+pub(crate) struct Columns {
+    pub(crate) identities: Vec<Text>,
     places: AHashMap<Text, u32>,
     /// Places by the suffix that stands for the namespace of an identity.
     below: AHashMap<Text, Vec<u32>>,
@@ -82,7 +82,7 @@ struct Columns {
 // === impl Columns ===
 
 impl Columns {
-    fn of(mesh: &Mesh<'_>) -> Self {
+    pub(crate) fn of(mesh: &Mesh<'_>) -> Self {
         let workloads = mesh.graph.workloads.values();
         let mut identities: Vec<Text> = workloads.filter_map(|workload| workload.identity.clone()).collect();
         identities.sort_unstable();
@@ -98,7 +98,8 @@ impl Columns {
         columns
     }
 
-    fn admitted(&self, server: &Server) -> Admitted {
+    /// Who is let in on every route.
+    pub(crate) fn admitted(&self, server: &Server) -> Admitted {
         if is_closed(server) {
             return Admitted::Listed(Vec::new());
         }

@@ -40,7 +40,7 @@ pub fn manifest(object: &PolicyObject) -> Value {
 }
 
 /// An object that is yet to be created.
-pub(super) fn new(kind: Kind, namespace: &str, name: Text, spec: Value) -> PolicyObject {
+pub(crate) fn new(kind: Kind, namespace: &str, name: Text, spec: Value) -> PolicyObject {
     let row = kind.row();
     let version = row.versions.first().copied().unwrap_or("v1");
     PolicyObject {
@@ -83,7 +83,7 @@ pub(super) fn items<'a>(spec: &'a Value, field: &str) -> &'a [Value] {
 }
 
 /// A name made of `words` that no object of the kind bears.
-pub(super) fn free_name(objects: &Objects, kind: Kind, namespace: &str, words: &[&str]) -> Text {
+pub(crate) fn free_name(objects: &Objects, kind: Kind, namespace: &str, words: &[&str]) -> Text {
     let mut name: String = words.join("-").to_ascii_lowercase();
     name = name
         .chars()
@@ -107,7 +107,7 @@ pub(super) fn id_of(object: &PolicyObject) -> PolicyId {
 }
 
 /// A reference to an object of a policy group.
-pub(super) fn reference(object: &PolicyObject) -> Value {
+pub(crate) fn reference(object: &PolicyObject) -> Value {
     let row = object.kind.row();
     json!({"group": row.group, "kind": row.name, "name": object.key.name})
 }

@@ -6,7 +6,7 @@ use std::fmt::Display;
 const NAMED: usize = 5;
 
 /// `a`, `a and b`, or `a, b, c, d, e and 7 more`.
-pub(super) fn some<T: Display>(all: impl IntoIterator<Item = T>) -> String {
+pub(crate) fn some<T: Display>(all: impl IntoIterator<Item = T>) -> String {
     joined(all, "and")
 }
 
@@ -26,7 +26,7 @@ pub(super) fn joined<T: Display>(all: impl IntoIterator<Item = T>, word: &str) -
 }
 
 /// `1 port`, `2 ports`.
-pub(super) fn count(count: usize, noun: &str) -> String {
+pub(crate) fn count(count: usize, noun: &str) -> String {
     let ending = if count == 1 { "" } else { "s" };
     format!("{count} {noun}{ending}")
 }

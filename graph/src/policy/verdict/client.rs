@@ -52,13 +52,13 @@ impl Client {
     }
 
     /// True when it calls from within the target's own pod. Proxies let in 127.0.0.1 and ::1, not all of 127.0.0.0/8.
-    pub(in crate::policy) fn is_local(&self) -> bool {
+    pub(crate) fn is_local(&self) -> bool {
         let local = [IpAddr::from([127, 0, 0, 1]), IpAddr::V6(std::net::Ipv6Addr::LOCALHOST)];
         self.address.is_some_and(|address| local.contains(&address))
     }
 
     /// Whether `authorization` lets it in: by network and by authentication.
-    pub(in crate::policy) fn passes(&self, authorization: &Authorization) -> Result<(), Refusal> {
+    pub(crate) fn passes(&self, authorization: &Authorization) -> Result<(), Refusal> {
         self.in_networks(&authorization.networks)?;
         match &authorization.authentication {
             Authentication::Unauthenticated {} => Ok(()),
@@ -69,6 +69,12 @@ impl Client {
                 identified(identity, identities, suffixes)
             }
         }
+    }
+
+    /// The same for a client whose address is not known, were it in the networks.
+    pub(crate) fn passes_from_somewhere(&self, authorization: &Authorization) -> bool {
+        let address = self.address.or_else(|| authorization.networks.iter().find_map(Network::an_address));
+        Self { address, ..self.clone() }.passes(authorization).is_ok()
     }
 
     fn in_networks(&self, networks: &[Network]) -> Result<(), Refusal> {
@@ -112,6 +118,28 @@ impl Network {
     /// True when the address is in the network and in none of its exceptions.
     pub fn contains(&self, address: IpAddr) -> bool {
         self.net.contains(&address) && !self.except.iter().any(|except| except.contains(&address))
+    }
+
+    /// An address that is in it, as far as a look at its ends finds one.
+    fn an_address(&self) -> Option<IpAddr> {
+        let ends = self.except.iter().flat_map(|except| [except.network(), except.broadcast()]);
+        let beside = ends.flat_map(|end| [before(end), after(end)]).flatten();
+        let mut candidates = [self.net.network(), self.net.broadcast()].into_iter().chain(beside);
+        candidates.find(|address| self.contains(*address))
+    }
+}
+
+fn before(address: IpAddr) -> Option<IpAddr> {
+    match address {
+        IpAddr::V4(address) => u32::from(address).checked_sub(1).map(|number| IpAddr::V4(number.into())),
+        IpAddr::V6(address) => u128::from(address).checked_sub(1).map(|number| IpAddr::V6(number.into())),
+    }
+}
+
+fn after(address: IpAddr) -> Option<IpAddr> {
+    match address {
+        IpAddr::V4(address) => u32::from(address).checked_add(1).map(|number| IpAddr::V4(number.into())),
+        IpAddr::V6(address) => u128::from(address).checked_add(1).map(|number| IpAddr::V6(number.into())),
     }
 }
 
