@@ -20,7 +20,7 @@ use linkerd_mcp_graph::{
 use linkerd_mcp_proto::v1;
 use std::net::IpAddr;
 
-mod message;
+pub(crate) mod message;
 
 /// The rows of an answer when the question does not say how many.
 const DEFAULT_LIMIT: usize = 1_000;

@@ -1,7 +1,7 @@
 //! Flags of `linkerd-mcp-api`, and the wiring they ask for.
 
 use crate::{
-    Api, Config,
+    Api, Config, change,
     feed::redis::{FeedMetrics, RedisSubscription, SubscribeOptions},
     kubernetes,
     linkerd::{
@@ -64,6 +64,10 @@ pub struct Args {
     /// Linkerd's own controllers
     #[command(flatten)]
     pub linkerd: LinkerdArgs,
+
+    /// Change nothing in Kubernetes: plans are simulated only, and nothing is applied or rolled back
+    #[arg(long, env = "LINKERD_MCP_READ_ONLY")]
+    pub read_only: bool,
 
     /// How log lines look
     #[arg(long, env = "LINKERD_MCP_LOG_FORMAT", value_enum, default_value_t = LogFormat::Plain)]
@@ -195,6 +199,7 @@ impl Args {
             prometheus,
             mcp,
             linkerd,
+            read_only,
             log_format: _,
         } = self;
         // A wrong address ends the start, not the first question.
@@ -203,7 +208,7 @@ impl Args {
         let mut registry = Registry::default();
         let redis_metrics = RedisMetrics::default();
         redis_metrics.register(&mut registry);
-        let server = redis.server(End::Reads, redis_metrics)?;
+        let server = redis.server(End::Reads, redis_metrics.clone())?;
         let options = SubscribeOptions { prefix: redis.prefix()?, ..SubscribeOptions::new(server) };
         let feed_metrics = FeedMetrics::default();
         feed_metrics.register(&mut registry);
@@ -213,9 +218,21 @@ impl Args {
             Some(url) => Some(Connection::new(prometheus.endpoint(url))?),
             None => None,
         };
-        let kubernetes = match mcp.kubernetes_reads {
-            Reads::Off => None,
-            Reads::Auto => kubernetes::client().await,
+        let kubernetes = match (mcp.kubernetes_reads, read_only) {
+            (Reads::Off, true) => None,
+            _ => kubernetes::client().await,
+        };
+        let keep = match read_only {
+            // Nothing is kept where nothing is changed, and the user at Redis needs no right to.
+            true => change::Keep::Memory,
+            false => change::Keep::Redis {
+                server: Box::new(redis.server(End::Changes, redis_metrics)?),
+                prefix: redis.prefix()?,
+            },
+        };
+        let changes = match kubernetes.clone() {
+            Some(client) => change::Options { keep, read_only, ..change::Options::kubernetes(client) },
+            None => change::Options { read_only, ..change::Options::default() },
         };
         let drain = Duration::from_secs(drain_seconds);
         let config = Config {
@@ -225,6 +242,7 @@ impl Args {
             max_watchers: usize::try_from(max_watchers).context("so many watchers cannot be counted")?,
             mcp: mcp.options(connection, kubernetes),
             linkerd: Some(controllers),
+            changes,
             ..Config::default()
         };
         let api = Api::bind(config, &mut registry).await?;

@@ -1,6 +1,7 @@
 //! The door for the fuzz targets to the gRPC service without its listener. Not part of the API.
 
 use crate::{
+    change::{Changes, Options, metrics::ChangeMetrics},
     grpc::{MeshContext, NAME},
     metrics::ApiMetrics,
     replica::Replica,
@@ -33,10 +34,13 @@ pub struct Service(MeshContext);
 impl Service {
     /// The service that answers from `replica`. Watchers to whom nothing happens hear so at once.
     pub fn new(replica: Replica, metrics: ApiMetrics) -> Self {
+        let changes = Changes::new(Options::default(), replica.clone(), ChangeMetrics::default())
+            .expect("the default has no URL that could be wrong");
         Self(MeshContext {
             replica,
             metrics,
             linkerd: None,
+            changes,
             bookmarks: Duration::ZERO,
             max_watchers: WATCHERS,
             places: Arc::new(Semaphore::new(WATCHERS)),

@@ -6,6 +6,7 @@
 
 use crate::{
     answer::{Fault, Refusal},
+    change::{Changes, Fault as ChangeFault, Refusal as ChangeRefusal},
     linkerd::Controllers,
     metrics::{ApiMetrics, Method},
     replica::Replica,
@@ -24,6 +25,7 @@ use tonic::{Status, body::Body};
 
 pub(crate) mod access;
 mod body;
+mod change;
 mod graph;
 mod retry;
 mod watch;
@@ -35,6 +37,8 @@ pub(crate) struct MeshContext {
     pub(crate) metrics: ApiMetrics,
     /// Linkerd's own, where they can be asked.
     pub(crate) linkerd: Option<Controllers>,
+    /// Plans, applies and undoes changes of policy.
+    pub(crate) changes: Changes,
     /// A watcher hears at least this often.
     pub(crate) bookmarks: Duration,
     /// How many watchers there may be.
@@ -59,6 +63,15 @@ impl MeshContext {
             "LintPolicies" => (Method::LintPolicies, access::lint_policies(self, request).await),
             "CompareEndpoints" => (Method::CompareEndpoints, access::compare_endpoints(self, request).await),
             "ResolvePolicy" => (Method::ResolvePolicy, access::resolve_policy(self, request).await),
+            "PlanChange" => (Method::PlanChange, change::plan_change(self, request).await),
+            "ApplyPlan" => (Method::ApplyPlan, change::apply_plan(self, request).await),
+            "RollbackChange" => (Method::RollbackChange, change::rollback_change(self, request).await),
+            "ListChanges" => (Method::ListChanges, change::list_changes(self, request).await),
+            "ProposePolicy" => (Method::ProposePolicy, change::propose_policy(self, request).await),
+            "ApplyAuthorizationPolicy" => {
+                (Method::ApplyAuthorizationPolicy, change::apply_authorization_policy(self, request).await)
+            }
+            "ApplyHTTPRoute" => (Method::ApplyHttpRoute, change::apply_http_route(self, request).await),
             _ => {
                 let unknown = format!("{NAME} has no method `{name}`; reflection lists what there is");
                 return Status::unimplemented(unknown).into_http();
@@ -117,6 +130,22 @@ impl From<Refusal> for Status {
     }
 }
 
+impl From<ChangeRefusal> for Status {
+    fn from(refusal: ChangeRefusal) -> Self {
+        let message = refusal.to_string();
+        match refusal.fault() {
+            ChangeFault::Unauthenticated => Self::unauthenticated(message),
+            ChangeFault::Forbidden => Self::permission_denied(message),
+            ChangeFault::Invalid => Self::invalid_argument(message),
+            ChangeFault::TooLarge => Self::resource_exhausted(message),
+            ChangeFault::NotFound => Self::not_found(message),
+            ChangeFault::Precondition => Self::failed_precondition(message),
+            ChangeFault::Conflict => Self::aborted(message),
+            ChangeFault::Unavailable => Self::unavailable(message),
+        }
+    }
+}
+
 /// The codes that handlers here return, as labels.
 fn code_name(code: tonic::Code) -> &'static str {
     match code {
@@ -127,6 +156,9 @@ fn code_name(code: tonic::Code) -> &'static str {
         tonic::Code::Unavailable => "Unavailable",
         tonic::Code::ResourceExhausted => "ResourceExhausted",
         tonic::Code::Unimplemented => "Unimplemented",
+        tonic::Code::Unauthenticated => "Unauthenticated",
+        tonic::Code::PermissionDenied => "PermissionDenied",
+        tonic::Code::Aborted => "Aborted",
         _ => "Other",
     }
 }

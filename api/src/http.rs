@@ -2,6 +2,7 @@
 
 use crate::{
     answer::{self, BOTH, CALLEES, CALLERS, CallGraphQuestion, Fault, GraphQuestion, Refusal},
+    change::{Changes, Fault as ChangeFault, Refusal as ChangeRefusal},
     encode::{Detail, json},
     linkerd::Controllers,
     metrics::{ApiMetrics, Method},
@@ -26,6 +27,7 @@ use tokio::time::Instant;
 
 mod access;
 pub(crate) mod admin;
+mod change;
 pub(crate) mod host;
 
 /// What handlers need. Cloning shares it.
@@ -35,6 +37,8 @@ pub(crate) struct Json {
     pub(crate) metrics: ApiMetrics,
     /// Linkerd's own, where they can be asked.
     pub(crate) linkerd: Option<Controllers>,
+    /// Plans, applies and undoes changes of policy.
+    pub(crate) changes: Changes,
     /// Tells this process from others in ETags: revisions are counted per process.
     pub(crate) boot: u32,
 }
@@ -101,7 +105,9 @@ const WHAT_THERE_IS: &str = "GET /v1/graph?namespace=&view=full|summary|edges&fr
                              GET /v1/denials?from=&to=&namespace= or \
                              GET /v1/lint?namespace=&enforced=true|false or \
                              GET /v1/endpoints?service=&port=&client_namespace= or \
-                             GET /v1/policy?workload=&namespace=&port=";
+                             GET /v1/policy?workload=&namespace=&port= or \
+                             GET /v1/changes?namespace=&limit=&change_id= or \
+                             POST /v1/plans, /v1/changes, /v1/changes/ID/rollback or /v1/proposals with a JSON body";
 
 /// The JSON routes and the MCP endpoint, behind the check of the Host header.
 pub(crate) fn routes(state: Json, mcp: Router, hosts: host::Hosts) -> Router {
@@ -114,6 +120,7 @@ pub(crate) fn routes(state: Json, mcp: Router, hosts: host::Hosts) -> Router {
         .route("/v1/lint", get(access::lint))
         .route("/v1/endpoints", get(access::endpoints))
         .route("/v1/policy", get(access::policy))
+        .merge(change::routes())
         .method_not_allowed_fallback(not_allowed)
         .with_state(state)
         .merge(mcp)
@@ -133,7 +140,7 @@ pub(crate) async fn not_found(request: axum::extract::Request) -> Response<Body>
 }
 
 async fn not_allowed() -> Problem {
-    let error = "only GET is understood here".to_owned();
+    let error = "this method is not understood here".to_owned();
     Problem { status: StatusCode::METHOD_NOT_ALLOWED, error, hint: WHAT_THERE_IS.to_owned() }
 }
 
@@ -252,6 +259,11 @@ fn code(answer: &Result<Response<Body>, Problem>) -> &'static str {
             StatusCode::NOT_FOUND => "NotFound",
             StatusCode::SERVICE_UNAVAILABLE => "Unavailable",
             StatusCode::BAD_REQUEST => "InvalidArgument",
+            StatusCode::UNAUTHORIZED => "Unauthenticated",
+            StatusCode::FORBIDDEN => "PermissionDenied",
+            StatusCode::CONFLICT => "Aborted",
+            StatusCode::PRECONDITION_FAILED => "FailedPrecondition",
+            StatusCode::PAYLOAD_TOO_LARGE => "ResourceExhausted",
             _ => "Other",
         },
     }
@@ -278,6 +290,22 @@ impl From<Refusal> for Problem {
             Fault::NotFound => StatusCode::NOT_FOUND,
             Fault::Invalid => StatusCode::BAD_REQUEST,
             Fault::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        };
+        Self { status, error: refusal.to_string(), hint: refusal.hint().to_owned() }
+    }
+}
+
+impl From<ChangeRefusal> for Problem {
+    fn from(refusal: ChangeRefusal) -> Self {
+        let status = match refusal.fault() {
+            ChangeFault::Unauthenticated => StatusCode::UNAUTHORIZED,
+            ChangeFault::Forbidden => StatusCode::FORBIDDEN,
+            ChangeFault::Invalid => StatusCode::BAD_REQUEST,
+            ChangeFault::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            ChangeFault::NotFound => StatusCode::NOT_FOUND,
+            ChangeFault::Precondition => StatusCode::PRECONDITION_FAILED,
+            ChangeFault::Conflict => StatusCode::CONFLICT,
+            ChangeFault::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         };
         Self { status, error: refusal.to_string(), hint: refusal.hint().to_owned() }
     }

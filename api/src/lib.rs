@@ -14,6 +14,7 @@ pub mod args;
 mod authority;
 pub mod caller;
 mod chain;
+pub mod change;
 mod encode;
 pub mod feed;
 #[doc(hidden)]

@@ -37,7 +37,7 @@ mod tool;
 #[cfg(test)]
 mod tests;
 
-use crate::replica::Replica;
+use crate::{change::Changes, replica::Replica};
 use axum::Router;
 use budget::{Budget, Limits};
 use gate::{Gate, session::Sessions};
@@ -82,6 +82,8 @@ pub(crate) struct Context {
     pub(crate) kubernetes: Option<kube::Client>,
     pub(crate) settings: Live,
     pub(crate) budget: Budget,
+    /// Plans, applies and undoes changes of policy.
+    pub(crate) changes: Changes,
     /// What the replica was an hour ago and since.
     pub(crate) history: history::History,
 }
@@ -126,7 +128,10 @@ impl fmt::Debug for Options {
 
 impl fmt::Debug for Context {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Context").field("prometheus", &self.prometheus).finish_non_exhaustive()
+        f.debug_struct("Context")
+            .field("prometheus", &self.prometheus)
+            .field("changes", &self.changes)
+            .finish_non_exhaustive()
     }
 }
 

@@ -45,6 +45,30 @@ pub enum Method {
     ResolvePolicy,
     /// gRPC CompareEndpoints.
     CompareEndpoints,
+    /// gRPC PlanChange.
+    PlanChange,
+    /// gRPC ApplyPlan.
+    ApplyPlan,
+    /// gRPC RollbackChange.
+    RollbackChange,
+    /// gRPC ListChanges.
+    ListChanges,
+    /// gRPC ProposePolicy.
+    ProposePolicy,
+    /// gRPC ApplyAuthorizationPolicy.
+    ApplyAuthorizationPolicy,
+    /// gRPC ApplyHTTPRoute.
+    ApplyHttpRoute,
+    /// HTTP POST `/v1/plans`.
+    HttpPlan,
+    /// HTTP POST `/v1/changes`.
+    HttpApply,
+    /// HTTP POST `/v1/changes/{id}/rollback`.
+    HttpRollback,
+    /// HTTP GET `/v1/changes`.
+    HttpChanges,
+    /// HTTP POST `/v1/proposals`.
+    HttpProposal,
     /// HTTP `/v1/access`.
     HttpCheckAccess,
     /// HTTP `/v1/access/list`.

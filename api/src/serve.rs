@@ -1,6 +1,7 @@
 //! The API as something to start: bind, then serve until told to stop.
 
 use crate::{
+    change::{self, Changes, metrics::ChangeMetrics},
     grpc::{self, MeshContext},
     http::{
         Json,
@@ -46,6 +47,8 @@ pub struct Config {
     pub mcp: crate::mcp::Options,
     /// Linkerd's own controllers; without them what they enforce and tell proxies cannot be asked.
     pub linkerd: Option<Controllers>,
+    /// How policy is changed.
+    pub changes: change::Options,
 }
 
 /// Listeners that are bound and a replica that waits to be fed.
@@ -59,6 +62,7 @@ pub struct Api {
     metrics: ApiMetrics,
     mcp_metrics: McpMetrics,
     settings: mcp::settings::Live,
+    changes: Changes,
 }
 
 /// Why the API cannot start.
@@ -82,6 +86,9 @@ pub enum BindError {
     /// The settings of the MCP endpoint are wrong.
     #[error("the MCP endpoint is set up wrongly")]
     Settings(#[from] mcp::settings::Error),
+    /// Plans and changes cannot be kept in this Redis.
+    #[error("Redis cannot be used to keep plans and changes")]
+    Changes(#[from] linkerd_mcp_feed::RedisFault),
 }
 
 /// Why serving ended before it was told to.
@@ -123,6 +130,7 @@ impl Default for Config {
             request_timeout: Duration::from_secs(10),
             mcp: crate::mcp::Options::default(),
             linkerd: None,
+            changes: change::Options::default(),
         }
     }
 }
@@ -146,7 +154,9 @@ impl Api {
         let replica = Replica::new(config.ring, metrics.clone());
         let mcp_metrics = McpMetrics::register(registry);
         let settings = config.mcp.settings(&mcp_metrics).await?;
-        Ok(Self { config, listener, local_addr, admin, replica, metrics, mcp_metrics, settings })
+        let changes =
+            Changes::new(config.changes.clone(), replica.clone(), ChangeMetrics::register(registry))?;
+        Ok(Self { config, listener, local_addr, admin, replica, metrics, mcp_metrics, settings, changes })
     }
 
     /// Where gRPC and JSON are served.
@@ -162,6 +172,11 @@ impl Api {
     /// The replica that answers come from.
     pub fn replica(&self) -> &Replica {
         &self.replica
+    }
+
+    /// What plans, applies and undoes changes.
+    pub fn changes(&self) -> &Changes {
+        &self.changes
     }
 
     /// What the API counts.
@@ -181,12 +196,14 @@ impl Api {
         registry: Arc<Registry>,
         shutdown: impl Future<Output = ()> + Send,
     ) -> Result<(), ServeError> {
-        let Self { config, listener, local_addr, admin, replica, metrics, mcp_metrics, settings } = self;
+        let Self { config, listener, local_addr, admin, replica, metrics, mcp_metrics, settings, changes } =
+            self;
         let (health, health_service) = tonic_health::server::health_reporter();
         let context = MeshContext {
             replica: replica.clone(),
             metrics: metrics.clone(),
             linkerd: config.linkerd.clone(),
+            changes: changes.clone(),
             bookmarks: config.bookmarks,
             max_watchers: config.max_watchers,
             places: Arc::new(Semaphore::new(config.max_watchers)),
@@ -201,11 +218,17 @@ impl Api {
             kubernetes: config.mcp.kubernetes.clone(),
             settings: settings.clone(),
             budget: mcp::budget::Budget::new(config.mcp.outside),
+            changes: changes.clone(),
         };
         let stop = CancellationToken::new();
         let mcp = mcp::route(mcp_context.clone(), mcp_metrics, stop.clone());
-        let json =
-            Json { replica: replica.clone(), metrics, linkerd: config.linkerd.clone(), boot: rand::random() };
+        let json = Json {
+            replica: replica.clone(),
+            metrics,
+            linkerd: config.linkerd.clone(),
+            changes: changes.clone(),
+            boot: rand::random(),
+        };
         let hosts = Hosts { bound: local_addr.ip() };
         let routes = Routes::from(crate::http::routes(json, mcp, hosts).fallback(crate::http::not_found))
             .add_service(context)
@@ -239,6 +262,7 @@ impl Api {
         following.spawn(async move { follower.follow(subscription).await });
         following.spawn(history.follow(replica.clone()));
         following.spawn(subscriptions.follow(replica.clone()));
+        following.spawn(changes.guard());
         tokio::select! {
             ended = &mut servers => return ended,
             Some(Err(error)) = following.join_next() => return Err(ServeError::Replica(error)),

@@ -1,7 +1,7 @@
 //! Controller and API in one process, joined by the feed in memory: what `serve` and `demo` run.
 
 use anyhow::Context as _;
-use linkerd_mcp_api::{Api, BindError, Config, feed::memory::memory_feed, linkerd::Controllers, mcp};
+use linkerd_mcp_api::{Api, BindError, Config, change, feed::memory::memory_feed, linkerd::Controllers, mcp};
 use linkerd_mcp_controller::{index, prometheus::MetricsSource, watch::Message};
 use prometheus_client::registry::Registry;
 use std::{future::Future, io::ErrorKind, net::SocketAddr, sync::Arc};
@@ -27,18 +27,21 @@ pub(crate) struct Running {
 }
 
 /// Binds the listeners. Without `admin` the usual port is tried, then any free one: several may run side by side.
-/// `linkerd` is asked what is enforced and what proxies are told; `mcp` is how models are answered.
+/// `linkerd` is asked what is enforced and what proxies are told; `mcp` is how models are answered, `changes` how policy
+/// is changed.
 pub(crate) async fn bind(
     listen: SocketAddr,
     admin: Option<SocketAddr>,
     linkerd: Option<Controllers>,
     mcp: mcp::Options,
+    changes: change::Options,
 ) -> anyhow::Result<Bound> {
     let config = |admin_listen| Config {
         listen,
         admin_listen: Some(admin_listen),
         linkerd: linkerd.clone(),
         mcp: mcp.clone(),
+        changes: changes.clone(),
         ..Config::default()
     };
     let mut registry = Registry::default();

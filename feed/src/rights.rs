@@ -12,8 +12,10 @@ use redis::{Cmd, Pipeline, RedisError, Value, aio::MultiplexedConnection};
 pub enum End {
     /// The controller.
     Writes,
-    /// The API.
+    /// The API that changes nothing.
     Reads,
+    /// The API that changes policy: it reads the feed, and keeps plans and changes.
+    Changes,
 }
 
 /// What an end of the feed must be allowed to do.
@@ -56,7 +58,8 @@ impl Rights {
 
     /// The rules that `ACL SETUSER` takes, and no more than needed. Redis 7 and Valkey have all of them.
     pub fn rule(&self) -> String {
-        let Names { leader, epoch, snapshot, delta, deltas, metrics, resync } = &self.names;
+        let Names { leader, epoch, snapshot, delta, deltas, metrics, resync, .. } = &self.names;
+        let Names { plan, changes, change, guards, guard, .. } = &self.names;
         match self.end {
             End::Writes => format!(
                 "resetkeys ~{leader} ~{epoch} ~{snapshot} ~{metrics} ~{deltas} \
@@ -69,11 +72,18 @@ impl Rights {
                  resetchannels &{delta} &{metrics} &{resync} \
                  -@all +get +mget +xrange +publish +subscribe +multi +discard +config|get +info"
             ),
+            End::Changes => format!(
+                "resetkeys %R~{epoch} %R~{snapshot} %R~{metrics} %R~{deltas} \
+                 ~{plan}* ~{changes} ~{change}* ~{guards} ~{guard}* \
+                 resetchannels &{delta} &{metrics} &{resync} \
+                 -@all +get +mget +xrange +publish +subscribe +multi +discard +config|get +info \
+                 +set +getdel +del +pexpire +xadd +xrevrange +xdel +hset +hdel +hgetall"
+            ),
         }
     }
 
     fn probes(&self) -> Vec<Probe> {
-        let Names { leader, epoch, snapshot, delta, deltas, metrics, resync } = &self.names;
+        let Names { leader, epoch, snapshot, delta, deltas, metrics, resync, .. } = &self.names;
         match self.end {
             End::Writes => vec![
                 Probe::keyed("get", &[leader], &[]),
@@ -100,7 +110,30 @@ impl Rights {
                 Probe::keyed("xrange", &[deltas], &["-", "+", "COUNT", "1"]),
                 Probe::published(resync),
             ],
+            End::Changes => self.changing(),
         }
+    }
+
+    /// Of [`End::Changes`]: what reading needs, and what keeping plans and changes needs.
+    fn changing(&self) -> Vec<Probe> {
+        let Names { plan, changes, change, guards, guard, .. } = &self.names;
+        let mut probes = Self { end: End::Reads, ..self.clone() }.probes();
+        let (plan, change, guard) = (format!("{plan}*"), format!("{change}*"), format!("{guard}*"));
+        probes.extend([
+            Probe::keyed("set", &[&plan], &["", "XX"]),
+            Probe::keyed("getdel", &[&plan], &[]),
+            Probe::keyed("set", &[&change], &["", "XX"]),
+            Probe::keyed("del", &[&change], &[]),
+            Probe::keyed("set", &[&guard], &["", "XX"]),
+            Probe::keyed("pexpire", &[&guard], &["10000"]),
+            Probe::keyed("xadd", &[changes], &["NOMKSTREAM", "*", "id", ""]),
+            Probe::keyed("xrevrange", &[changes], &["+", "-", "COUNT", "1"]),
+            Probe::keyed("xdel", &[changes], &["0-1"]),
+            Probe::keyed("hset", &[guards], &["", ""]),
+            Probe::keyed("hdel", &[guards], &[""]),
+            Probe::keyed("hgetall", &[guards], &[]),
+        ]);
+        probes
     }
 
     /// Tries what we need on a connection that nobody else uses.
@@ -243,7 +276,7 @@ mod tests {
     #[test]
     fn the_documentation_has_the_rules_as_they_are() {
         let page = include_str!("../../docs/redis.md").split_whitespace().collect::<Vec<_>>().join(" ");
-        for end in [End::Writes, End::Reads] {
+        for end in [End::Writes, End::Reads, End::Changes] {
             let rule = Rights::new(end, Names::default(), "mcp").rule();
             let rule = rule.split_whitespace().collect::<Vec<_>>().join(" ");
             assert!(page.contains(&rule), "docs/redis.md does not have: {rule}");

@@ -40,6 +40,16 @@ pub const DELTAS: &str = "mesh:deltas";
 pub const METRICS: &str = "mesh:metrics";
 /// Channel: a reader asks for a snapshot.
 pub const RESYNC: &str = "mesh:resync";
+/// Before the hash of its token: a plan of a change, with an expiry. Taken once.
+pub const PLAN: &str = "mcp:plan:";
+/// Stream: the ids of changes of policy, as they were made.
+pub const CHANGES: &str = "mcp:changes";
+/// Before its id: a change of policy, with an expiry; and under the same name with `:images` what was there before it.
+pub const CHANGE: &str = "mcp:change:";
+/// Hash: the changes that are watched, by id.
+pub const GUARDS: &str = "mcp:guards";
+/// Before its id: the replica that watches a change, with an expiry.
+pub const GUARD: &str = "mcp:guard:";
 /// The field of an entry of [`DELTAS`] that holds the envelope.
 pub const ENVELOPE_FIELD: &str = "envelope";
 /// How long a snapshot and a metric frame stay in Redis, in seconds.
@@ -65,6 +75,16 @@ pub struct Names {
     pub metrics: String,
     /// [`RESYNC`] with the prefix.
     pub resync: String,
+    /// [`PLAN`] with the prefix.
+    pub plan: String,
+    /// [`CHANGES`] with the prefix.
+    pub changes: String,
+    /// [`CHANGE`] with the prefix.
+    pub change: String,
+    /// [`GUARDS`] with the prefix.
+    pub guards: String,
+    /// [`GUARD`] with the prefix.
+    pub guard: String,
 }
 
 /// How much a reader accepts.
@@ -129,6 +149,11 @@ impl Names {
             deltas: name(DELTAS),
             metrics: name(METRICS),
             resync: name(RESYNC),
+            plan: name(PLAN),
+            changes: name(CHANGES),
+            change: name(CHANGE),
+            guards: name(GUARDS),
+            guard: name(GUARD),
         }
     }
 }

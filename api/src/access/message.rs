@@ -56,7 +56,7 @@ pub(super) fn access(access: &Access<'_>, client: String, flips: &[Flip]) -> v1:
     }
 }
 
-pub(super) fn decision(decision: Decision) -> v1::Decision {
+pub(crate) fn decision(decision: Decision) -> v1::Decision {
     match decision {
         Decision::Allow => v1::Decision::Allow,
         Decision::Deny => v1::Decision::Deny,
@@ -66,7 +66,7 @@ pub(super) fn decision(decision: Decision) -> v1::Decision {
 }
 
 /// An object's id, or `default:<name>`.
-fn origin(origin: &Origin) -> String {
+pub(crate) fn origin(origin: &Origin) -> String {
     match origin {
         Origin::Object(id) => id.to_string(),
         Origin::Default(name) => format!("default:{name}"),

@@ -22,6 +22,15 @@ pub(crate) enum Reply {
 
 /// The one message of a unary or server-streaming request.
 pub(crate) async fn read_request<M: prost::Message + Default>(request: Request<Body>) -> Result<M, Status> {
+    read_request_within(request, MAX_REQUEST, Status::invalid_argument).await
+}
+
+/// The same of at most `most` bytes; a longer one is refused as `too_long` says, before more of it is read.
+pub(crate) async fn read_request_within<M: prost::Message + Default>(
+    request: Request<Body>,
+    most: usize,
+    too_long: fn(String) -> Status,
+) -> Result<M, Status> {
     let is_grpc =
         request.headers().get(CONTENT_TYPE).is_some_and(|it| it.as_bytes().starts_with(b"application/grpc"));
     if !is_grpc {
@@ -29,11 +38,9 @@ pub(crate) async fn read_request<M: prost::Message + Default>(request: Request<B
             "this path speaks gRPC; JSON is at /v1/graph and /v1/callgraph",
         ));
     }
-    let body = Limited::new(request.into_body(), MAX_REQUEST).collect().await;
+    let body = Limited::new(request.into_body(), most).collect().await;
     let body = body.map_err(|error| {
-        Status::invalid_argument(format!(
-            "the request cannot be read, or is longer than {MAX_REQUEST} bytes: {error}"
-        ))
+        too_long(format!("the request cannot be read, or is longer than {most} bytes: {error}"))
     })?;
     message(body.to_bytes())
 }

@@ -146,7 +146,7 @@ async fn answered<Q: Send + 'static, A: Dated + Serialize + Send + 'static>(
     counted(state, method, ask(state, question, answer)).await
 }
 
-async fn counted(state: &Json, method: Method, answer: impl Future<Output = Answer>) -> Answer {
+pub(super) async fn counted(state: &Json, method: Method, answer: impl Future<Output = Answer>) -> Answer {
     let started = Instant::now();
     let answer = answer.await;
     state.metrics.answered(method, super::code(&answer), started.elapsed());
@@ -165,7 +165,7 @@ async fn ask<Q: Send + 'static, A: Dated + Serialize + Send + 'static>(
     Ok(written(&response))
 }
 
-fn written(response: &impl Serialize) -> Response<Body> {
+pub(super) fn written(response: &impl Serialize) -> Response<Body> {
     let mut body = serde_json::to_vec(response).expect("messages have text keys");
     body.push(b'\n');
     let mut response = Response::new(Body::from(body));

@@ -8,6 +8,7 @@ use super::{
     tool::{Answer, Call, TOOLS, Tool, ToolError},
 };
 use crate::{
+    change::{self, Changes, metrics::ChangeMetrics},
     metrics::ApiMetrics,
     replica::{Replica, RingLimits},
     view::View,
@@ -70,7 +71,9 @@ async fn context(mesh: &Mesh, before: Option<&Mesh>) -> Context {
     let settings = options.settings(&metrics).await.unwrap();
     let subscriptions = super::subscription::Subscriptions::new(metrics.subscriptions);
     let budget = super::budget::Budget::new(options.outside);
-    Context { replica, prometheus: None, kubernetes: None, settings, budget, history, subscriptions }
+    let changes =
+        Changes::new(change::Options::default(), replica.clone(), ChangeMetrics::default()).unwrap();
+    Context { replica, prometheus: None, kubernetes: None, settings, budget, history, subscriptions, changes }
 }
 
 fn tool(name: &str) -> Tool {

@@ -121,7 +121,7 @@ are put in when the container starts.
 {{- $secret := .Values.redis.controller.passwordSecret.name -}}
 user default on nopass resetkeys resetchannels -@all +ping
 user {{ .Values.redis.controller.user }} on {{ if $secret }}#@controller@{{ else }}nopass{{ end }} resetkeys ~mcp:leader ~mcp:epoch ~mesh:snapshot ~mesh:metrics ~mesh:deltas resetchannels &mesh:delta &mesh:metrics &mesh:resync -@all +get +set +del +pexpire +pttl +time +xadd +xrevrange +publish +subscribe +ping +evalsha +script|load +multi +discard +config|get +info
-user {{ .Values.redis.api.user }} on {{ if $secret }}#@api@{{ else }}nopass{{ end }} resetkeys %R~mcp:epoch %R~mesh:snapshot %R~mesh:metrics %R~mesh:deltas resetchannels &mesh:delta &mesh:metrics &mesh:resync -@all +get +mget +xrange +publish +subscribe +multi +discard +config|get +info
+user {{ .Values.redis.api.user }} on {{ if $secret }}#@api@{{ else }}nopass{{ end }} resetkeys %R~mcp:epoch %R~mesh:snapshot %R~mesh:metrics %R~mesh:deltas{{ if not .Values.readOnly }} ~mcp:plan:* ~mcp:changes ~mcp:change:* ~mcp:guards ~mcp:guard:*{{ end }} resetchannels &mesh:delta &mesh:metrics &mesh:resync -@all +get +mget +xrange +publish +subscribe +multi +discard +config|get +info{{ if not .Values.readOnly }} +set +getdel +del +pexpire +xadd +xrevrange +xdel +hset +hdel +hgetall{{ end }}
 {{- end }}
 
 {{- define "linkerd-mcp.redis.conf" -}}

@@ -12,7 +12,7 @@ use crate::{
 };
 use anyhow::Context as _;
 use clap::{Args, builder::RangedU64ValueParser};
-use linkerd_mcp_api::mcp;
+use linkerd_mcp_api::{change, mcp};
 use linkerd_mcp_controller::{args::stopped, index, simulate};
 use linkerd_mcp_proto::v1::{GetMeshGraphRequest, View};
 use std::{net::SocketAddr, time::Duration};
@@ -90,7 +90,8 @@ pub(crate) async fn start(
     globals: &Globals,
     args: &DemoArgs,
 ) -> anyhow::Result<(embedded::Running, Globals)> {
-    let bound = embedded::bind(args.listen, None, None, mcp::Options::default()).await?;
+    let bound =
+        embedded::bind(args.listen, None, None, mcp::Options::default(), change::Options::default()).await?;
     let (sender, messages) = mpsc::channel(4096);
     let options = simulate::Options {
         services: args.services.map_or(0, |services| services as usize),

@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use clap::Args;
 use linkerd_mcp_api::{
     args::McpArgs,
+    change,
     linkerd::{Controllers, DestinationController, Limits, PolicyController},
 };
 use linkerd_mcp_controller::{
@@ -51,6 +52,10 @@ pub(crate) struct ServeArgs {
 
     #[command(flatten)]
     pub(crate) mcp: McpArgs,
+
+    /// Change nothing in the cluster: plans are simulated only, and nothing is applied or rolled back
+    #[arg(long, env = "LINKERD_MCP_READ_ONLY")]
+    pub(crate) read_only: bool,
 }
 
 /// Serves until SIGTERM or Ctrl-C.
@@ -81,7 +86,13 @@ pub(crate) async fn run(globals: &Globals, args: ServeArgs) -> anyhow::Result<()
         Err(_) => None,
     };
     let mcp = args.mcp.clone().options(connection, Some(client.clone()));
-    let mut bound = embedded::bind(args.listen, args.admin_listen, controllers, mcp).await?;
+    // Whoever reaches the loopback address may do what the kubeconfig may.
+    let changes = change::Options {
+        kubernetes: Some(client.clone()),
+        read_only: args.read_only,
+        ..change::Options::default()
+    };
+    let mut bound = embedded::bind(args.listen, args.admin_listen, controllers, mcp, changes).await?;
     let prometheus_metrics =
         prometheus::Metrics::register(bound.registry().sub_registry_with_prefix("mcp_prometheus"));
     let source = match &located {

@@ -1,6 +1,7 @@
 use super::*;
 use crate::mcp::subscription::Subscriptions;
 use crate::{
+    change::{self, Changes, metrics::ChangeMetrics},
     mcp::{self, Context, Options, metrics::McpMetrics},
     metrics::ApiMetrics,
     replica::{Replica, RingLimits},
@@ -190,8 +191,11 @@ impl Rig {
             ..Options::default()
         };
         let metrics = McpMetrics::register(&mut Registry::default());
+        let replica = replica().await;
+        let changes = Changes::new(change::Options::default(), replica.clone(), ChangeMetrics::default());
         let context = Context {
-            replica: replica().await,
+            replica,
+            changes: changes.unwrap(),
             prometheus: options.prometheus.clone(),
             kubernetes: None,
             settings: options.settings(&metrics).await.unwrap(),

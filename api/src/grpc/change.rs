@@ -1,0 +1,64 @@
+//! Changes of policy: PlanChange, ApplyPlan and their kin.
+
+use super::{
+    MeshContext,
+    body::{Reply, read_request_within},
+};
+use crate::{
+    caller::Principal,
+    change::{MAX_REQUEST, Refusal},
+    encode::message::Message,
+};
+use http::Request;
+use tonic::{Status, body::Body};
+
+pub(super) async fn plan_change(service: &MeshContext, request: Request<Body>) -> Result<Reply, Status> {
+    let (who, asked) = read(service, request).await?;
+    answer(service.changes.plan(&who, asked).await)
+}
+
+pub(super) async fn apply_plan(service: &MeshContext, request: Request<Body>) -> Result<Reply, Status> {
+    let (who, asked) = read(service, request).await?;
+    answer(service.changes.apply(&who, asked).await)
+}
+
+pub(super) async fn rollback_change(service: &MeshContext, request: Request<Body>) -> Result<Reply, Status> {
+    let (who, asked) = read(service, request).await?;
+    answer(service.changes.rollback(&who, asked).await)
+}
+
+pub(super) async fn list_changes(service: &MeshContext, request: Request<Body>) -> Result<Reply, Status> {
+    let (who, asked) = read(service, request).await?;
+    answer(service.changes.list(&who, asked).await)
+}
+
+pub(super) async fn propose_policy(service: &MeshContext, request: Request<Body>) -> Result<Reply, Status> {
+    let (who, asked) = read(service, request).await?;
+    answer(service.changes.propose(&who, asked).await)
+}
+
+pub(super) async fn apply_authorization_policy(
+    service: &MeshContext,
+    request: Request<Body>,
+) -> Result<Reply, Status> {
+    let (who, asked) = read(service, request).await?;
+    answer(service.changes.apply_authorization_policy(&who, asked).await)
+}
+
+pub(super) async fn apply_http_route(service: &MeshContext, request: Request<Body>) -> Result<Reply, Status> {
+    let (who, asked) = read(service, request).await?;
+    answer(service.changes.apply_http_route(&who, asked).await)
+}
+
+/// Who asks, and what.
+async fn read<M: prost::Message + Default>(
+    service: &MeshContext,
+    request: Request<Body>,
+) -> Result<(Principal, M), Status> {
+    let who = service.changes.caller(request.extensions())?;
+    Ok((who, read_request_within(request, MAX_REQUEST, Status::resource_exhausted).await?))
+}
+
+fn answer<M: prost::Message + 'static>(answer: Result<M, Refusal>) -> Result<Reply, Status> {
+    Ok(Reply::One(Message::of(&answer?)))
+}
