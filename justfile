@@ -48,6 +48,10 @@ bench *sections:
     cargo bench --locked -p linkerd-mcp-test --bench speed -- {{ sections }}
     {{ if sections == "" { "cargo bench --locked -p linkerd-mcp-test --bench memory" } else { "" } }}
 
+# The same question to our MCP endpoint and to the Kubernetes MCP server of npm, on a real kube-apiserver.
+bench-peers:
+    test/mcp/run peers
+
 # The Helm chart, with real Helm; with --write also install/ and the table of values.
 chart *args:
     test/helm/run {{ args }}

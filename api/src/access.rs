@@ -11,7 +11,7 @@ use linkerd_mcp_graph::{
         ask::{
             Access, Callee, Caller, Listed, Mesh, Unanswerable, check, list_from, list_namespace, list_to,
         },
-        denial::denials,
+        denial::{Denied, denials, denied},
         flip::{Flip, flips},
         lint::lint,
     },
@@ -184,25 +184,56 @@ pub fn explain_denials(
     mesh: &Mesh<'_>,
     asked: &v1::ExplainDenialsRequest,
 ) -> Result<v1::ExplainDenialsResponse, Error> {
-    let namespace = namespace(mesh.graph, &asked.namespace)?;
+    let Denials { from, to, namespace } = which_denials(mesh.graph, asked)?;
+    let found = denials(mesh, from.as_ref(), to.as_ref(), namespace);
+    let denials = found.iter().map(message::denial).collect();
+    Ok(v1::ExplainDenialsResponse { freshness: None, denials, notes: notes_of_denials(mesh) })
+}
+
+/// The same, of which `shown` explains those that it shows: each one costs.
+///
+/// # Errors
+///
+/// When the question names nothing.
+pub(crate) fn show_denials<T>(
+    mesh: &Mesh<'_>,
+    asked: &v1::ExplainDenialsRequest,
+    shown: impl FnOnce(&[Denied<'_>], &dyn Fn(&Denied<'_>, usize) -> v1::Denial) -> T,
+) -> Result<(T, Vec<String>), Error> {
+    let Denials { from, to, namespace } = which_denials(mesh.graph, asked)?;
+    let found = denied(mesh, from.as_ref(), to.as_ref(), namespace);
+    let explain = |it: &Denied<'_>, tried: usize| message::denial(&it.explain(mesh, tried));
+    Ok((shown(&found, &explain), notes_of_denials(mesh)))
+}
+
+/// Which denials are asked about.
+struct Denials<'a> {
+    from: Option<Caller>,
+    to: Option<Callee>,
+    namespace: Option<&'a str>,
+}
+
+fn which_denials<'a>(graph: &Graph, asked: &'a v1::ExplainDenialsRequest) -> Result<Denials<'a>, Error> {
+    let namespace = namespace(graph, &asked.namespace)?;
     let from = match asked.from.as_str() {
         "" => None,
-        from => Some(Caller::resolve(mesh.graph, from, namespace)?),
+        from => Some(Caller::resolve(graph, from, namespace)?),
     };
     let to = match asked.to.as_str() {
         "" => None,
-        to => Some(Callee::resolve(mesh.graph, to, None, namespace)?),
+        to => Some(Callee::resolve(graph, to, None, namespace)?),
     };
     // With a name the namespace says where the name is, not what to leave.
-    let only = namespace.filter(|_| from.is_none() && to.is_none());
-    let found = denials(mesh, from.as_ref(), to.as_ref(), only);
-    let notes = if mesh.metrics.ids.is_empty() {
+    let namespace = namespace.filter(|_| from.is_none() && to.is_none());
+    Ok(Denials { from, to, namespace })
+}
+
+fn notes_of_denials(mesh: &Mesh<'_>) -> Vec<String> {
+    if mesh.metrics.ids.is_empty() {
         vec!["No numbers are known, so what is denied cannot be seen.".to_owned()]
     } else {
         Vec::new()
-    };
-    let denials = found.iter().map(message::denial).collect();
-    Ok(v1::ExplainDenialsResponse { freshness: None, denials, notes })
+    }
 }
 
 /// What is likely not meant about the policies of a mesh, or of one namespace of it. What is enforced is not asked

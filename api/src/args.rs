@@ -1,7 +1,9 @@
 //! Flags of `linkerd-mcp-api`, and the wiring they ask for.
 
 use crate::{
-    Api, Config, change,
+    Api, Config,
+    caller::args::{CallerArgs, Callers},
+    change,
     feed::redis::{FeedMetrics, RedisSubscription, SubscribeOptions},
     kubernetes,
     linkerd::{
@@ -26,7 +28,7 @@ pub struct Args {
     #[command(flatten)]
     pub redis: RedisArgs,
 
-    /// Address for gRPC and JSON, a loopback address; port 0 picks one
+    /// Address for gRPC, JSON and MCP, a loopback address; port 0 picks one
     #[arg(long, env = "LINKERD_MCP_LISTEN", default_value = "127.0.0.1:8086", value_name = "ADDR:PORT")]
     pub listen: SocketAddr,
 
@@ -52,6 +54,10 @@ pub struct Args {
         value_parser = clap::value_parser!(u32).range(1..=1_000_000)
     )]
     pub max_watchers: u32,
+
+    /// How callers are known
+    #[command(flatten)]
+    pub callers: CallerArgs,
 
     /// Which Prometheus, for questions in its own language
     #[command(flatten)]
@@ -196,6 +202,7 @@ impl Args {
             admin_listen,
             drain_seconds,
             max_watchers,
+            callers,
             prometheus,
             mcp,
             linkerd,
@@ -218,10 +225,9 @@ impl Args {
             Some(url) => Some(Connection::new(prometheus.endpoint(url))?),
             None => None,
         };
-        let kubernetes = match (mcp.kubernetes_reads, read_only) {
-            (Reads::Off, true) => None,
-            _ => kubernetes::client().await,
-        };
+        let kubernetes = kubernetes::client().await;
+        let Callers { local, mesh, hosts } =
+            callers.callers(kubernetes.as_ref(), &linkerd.linkerd_namespace, &linkerd.cluster_domain)?;
         let keep = match read_only {
             // Nothing is kept where nothing is changed, and the user at Redis needs no right to.
             true => change::Keep::Memory,
@@ -237,6 +243,9 @@ impl Args {
         let drain = Duration::from_secs(drain_seconds);
         let config = Config {
             listen,
+            local,
+            mesh,
+            hosts,
             admin_listen: Some(admin_listen),
             drain,
             max_watchers: usize::try_from(max_watchers).context("so many watchers cannot be counted")?,
@@ -246,7 +255,10 @@ impl Args {
             ..Config::default()
         };
         let api = Api::bind(config, &mut registry).await?;
-        tracing::info!(address = %api.local_addr(), "serving gRPC and JSON");
+        tracing::info!(address = %api.local_addr(), "serving gRPC, JSON and MCP on this machine");
+        for address in api.mesh_addrs() {
+            tracing::info!(%address, "serving gRPC, JSON and MCP for callers in the mesh");
+        }
         if let Some(address) = api.admin_addr() {
             tracing::info!(%address, "serving metrics and probes");
         }

@@ -6,8 +6,20 @@
 //! local listener  a ServiceAccount token, by TokenReview     ┘
 //! ```
 //!
-//! What reads a proof is in the files beside this one. Nothing else in a request says who asks: headers and labels that
+//! What reads a proof is in the files beside this one; [`listener`] is where they come together. Nothing else in a request says who asks: headers and labels that
 //! a caller can choose are never looked at.
+
+pub mod args;
+pub mod bearer;
+pub mod header;
+pub mod listener;
+pub mod metrics;
+pub mod pod;
+pub mod refused;
+pub mod token;
+
+pub use listener::{Local, Mesh};
+pub use token::Reviews;
 
 use std::{fmt, sync::Arc};
 

@@ -14,6 +14,7 @@
 mod apply;
 mod by_kind;
 mod cluster;
+pub(crate) mod describe;
 mod event;
 pub mod guard;
 mod list;
@@ -211,6 +212,34 @@ impl Changes {
         let planned = plan::plan(&self.inner, who, &asked).await;
         self.inner.metrics.planned(&planned, asked.simulate_only);
         planned
+    }
+
+    /// What a plan would do, for the person who approves it. The plan stays as it is.
+    ///
+    /// # Errors
+    ///
+    /// When it is not there, or is not the caller's.
+    pub(crate) async fn describe(&self, who: &Principal, plan: &str) -> Result<describe::Planned, Refusal> {
+        describe::planned(&self.inner, who, plan).await
+    }
+
+    /// One change that the caller may see.
+    ///
+    /// # Errors
+    ///
+    /// When there is none.
+    pub(crate) async fn find(&self, who: &Principal, change_id: &str) -> Result<v1::Change, Refusal> {
+        if change_id.is_empty() {
+            return Err(Refusal::Invalid("name the change; ListChanges has them".to_owned()));
+        }
+        let change_id = change_id.to_owned();
+        let asked = v1::ListChangesRequest { change_id, ..v1::ListChangesRequest::default() };
+        let found = list::list(&self.inner, who, &asked).await?.changes.pop();
+        found.ok_or_else(|| {
+            Refusal::NotFound(
+                "there is no such change, or you may not see it; ListChanges has them".to_owned(),
+            )
+        })
     }
 
     /// Applies a plan. The plan is used up, whatever comes of it. What is begun is brought to its end even when nobody

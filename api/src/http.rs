@@ -109,8 +109,8 @@ const WHAT_THERE_IS: &str = "GET /v1/graph?namespace=&view=full|summary|edges&fr
                              GET /v1/changes?namespace=&limit=&change_id= or \
                              POST /v1/plans, /v1/changes, /v1/changes/ID/rollback or /v1/proposals with a JSON body";
 
-/// The JSON routes and the MCP endpoint, behind the check of the Host header.
-pub(crate) fn routes(state: Json, mcp: Router, hosts: host::Hosts) -> Router {
+/// The JSON routes and the MCP endpoint. Who asks, and by which name, is found out before ([`crate::caller`]).
+pub(crate) fn routes(state: Json, mcp: Router) -> Router {
     Router::new()
         .route("/v1/graph", get(graph))
         .route("/v1/callgraph", get(callgraph))
@@ -124,7 +124,6 @@ pub(crate) fn routes(state: Json, mcp: Router, hosts: host::Hosts) -> Router {
         .method_not_allowed_fallback(not_allowed)
         .with_state(state)
         .merge(mcp)
-        .layer(axum::middleware::from_fn_with_state(hosts, host::check))
 }
 
 /// For every path that is none of ours, in the language of whoever asks.

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! POST /mcp ─► host ─► gate (origin, size, rate, session) ─► rmcp ─► Server ─► TOOLS ─► one file per tool ─► View
+//!                                                        └──► direct (plain calls of tools) ─┘
 //! ```
 //!
 //! Both eras of the protocol are spoken at once: 2026-07-28, without sessions, and what begins with `initialize`.
@@ -16,6 +17,8 @@ pub(crate) mod change;
 pub(crate) mod completion;
 #[cfg(feature = "conformance")]
 mod conformance;
+pub(crate) mod consent;
+mod direct;
 pub(crate) mod freshness;
 mod gate;
 pub(crate) mod history;
@@ -90,13 +93,10 @@ pub(crate) struct Context {
 
 /// The route, with all that stands before it but the check of the Host header. Streams end with `stop`.
 pub(crate) fn route(context: Context, metrics: McpMetrics, stop: CancellationToken) -> Router {
-    let gate = Gate {
-        settings: context.settings.clone(),
-        budget: context.budget.clone(),
-        sessions: Sessions::new(metrics.sessions.clone()),
-        metrics: metrics.clone(),
-    };
-    let server = server::Server::new(context, metrics);
+    let (settings, budget) = (context.settings.clone(), context.budget.clone());
+    let server = server::Server::new(context, metrics.clone());
+    let sessions = Sessions::new(metrics.sessions.clone());
+    let gate = Gate { settings, budget, sessions, metrics, server: server.clone() };
     // Any replica answers a request of the stateless revision; older clients get a session, which elicitation and
     // subscriptions need. Answers are JSON unless there is something to say before the end.
     let config = StreamableHttpServerConfig::default()

@@ -1,12 +1,12 @@
 //! The API as something to start: bind, then serve until told to stop.
 
 use crate::{
+    caller::{self, listener::Door, metrics::CallerMetrics},
     change::{self, Changes, metrics::ChangeMetrics},
     grpc::{self, MeshContext},
     http::{
         Json,
         admin::{self, Admin},
-        host::Hosts,
     },
     linkerd::Controllers,
     mcp::{self, metrics::McpMetrics, subscription::Subscriptions},
@@ -14,6 +14,7 @@ use crate::{
     replica::{Replica, RingLimits},
 };
 use axum::Router;
+use futures::future::{FutureExt as _, try_join_all};
 use linkerd_mcp_graph::feed::Subscription;
 use prometheus_client::registry::Registry;
 use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
@@ -29,8 +30,14 @@ use tower::util::MapResponseLayer;
 /// How to serve.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// gRPC and JSON. Port 0 picks one. Only loopback addresses for now: there is no caller identity yet.
+    /// gRPC, JSON and MCP on a loopback address. Port 0 picks one.
     pub listen: SocketAddr,
+    /// How callers are known there.
+    pub local: caller::Local,
+    /// Names besides this machine's own that requests may call us by there.
+    pub hosts: Vec<String>,
+    /// The same for callers in the mesh; none for no such listener.
+    pub mesh: Option<caller::Mesh>,
     /// `/metrics` and health; none for no such listener. Port 0 picks one.
     pub admin_listen: Option<SocketAddr>,
     /// How long requests under way may take after the end was announced.
@@ -55,11 +62,12 @@ pub struct Config {
 #[derive(Debug)]
 pub struct Api {
     config: Config,
-    listener: TcpListener,
-    local_addr: SocketAddr,
+    local: (TcpListener, SocketAddr),
+    mesh: Vec<(TcpListener, SocketAddr)>,
     admin: Option<(TcpListener, SocketAddr)>,
     replica: Replica,
     metrics: ApiMetrics,
+    callers: CallerMetrics,
     mcp_metrics: McpMetrics,
     settings: mcp::settings::Live,
     changes: Changes,
@@ -70,8 +78,8 @@ pub struct Api {
 pub enum BindError {
     /// The address is reachable from elsewhere.
     #[error(
-        "refusing to listen on {0}: answers are not yet bound to who asks, so only loopback addresses such as \
-         127.0.0.1:{port} are allowed", port = .0.port()
+        "refusing to listen on {0}: this listener is for this machine, so only loopback addresses such as \
+         127.0.0.1:{port} are allowed; callers in the mesh have one of their own (--mesh-port)", port = .0.port()
     )]
     NotLoopback(SocketAddr),
     /// The address cannot be had.
@@ -122,6 +130,9 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8086)),
+            local: caller::Local::Machine,
+            hosts: Vec::new(),
+            mesh: None,
             admin_listen: Some(SocketAddr::from(([127, 0, 0, 1], 9995))),
             drain: Duration::from_secs(5),
             bookmarks: Duration::from_secs(5),
@@ -145,23 +156,35 @@ impl Api {
         if !config.listen.ip().is_loopback() {
             return Err(BindError::NotLoopback(config.listen));
         }
-        let (listener, local_addr) = bind(config.listen).await?;
+        let local = bind(config.listen).await?;
+        let mut mesh = Vec::new();
+        if let Some(caller::Mesh { ips, port, .. }) = &config.mesh {
+            for &ip in ips {
+                mesh.push(bind(SocketAddr::new(ip, *port)).await?);
+            }
+        }
         let admin = match config.admin_listen {
             Some(address) => Some(bind(address).await?),
             None => None,
         };
         let metrics = ApiMetrics::register(registry);
         let replica = Replica::new(config.ring, metrics.clone());
+        let callers = CallerMetrics::register(registry);
         let mcp_metrics = McpMetrics::register(registry);
         let settings = config.mcp.settings(&mcp_metrics).await?;
         let changes =
             Changes::new(config.changes.clone(), replica.clone(), ChangeMetrics::register(registry))?;
-        Ok(Self { config, listener, local_addr, admin, replica, metrics, mcp_metrics, settings, changes })
+        Ok(Self { config, local, mesh, admin, replica, metrics, callers, mcp_metrics, settings, changes })
     }
 
-    /// Where gRPC and JSON are served.
+    /// Where gRPC, JSON and MCP are served on this machine.
     pub fn local_addr(&self) -> SocketAddr {
-        self.local_addr
+        self.local.1
+    }
+
+    /// Where the same is served for callers in the mesh, in the order of [`caller::Mesh::ips`].
+    pub fn mesh_addrs(&self) -> Vec<SocketAddr> {
+        self.mesh.iter().map(|(_, address)| *address).collect()
     }
 
     /// Where metrics and health are served.
@@ -196,7 +219,7 @@ impl Api {
         registry: Arc<Registry>,
         shutdown: impl Future<Output = ()> + Send,
     ) -> Result<(), ServeError> {
-        let Self { config, listener, local_addr, admin, replica, metrics, mcp_metrics, settings, changes } =
+        let Self { config, local, mesh, admin, replica, metrics, callers, mcp_metrics, settings, changes } =
             self;
         let (health, health_service) = tonic_health::server::health_reporter();
         let context = MeshContext {
@@ -229,8 +252,7 @@ impl Api {
             changes: changes.clone(),
             boot: rand::random(),
         };
-        let hosts = Hosts { bound: local_addr.ip() };
-        let routes = Routes::from(crate::http::routes(json, mcp, hosts).fallback(crate::http::not_found))
+        let routes = Routes::from(crate::http::routes(json, mcp).fallback(crate::http::not_found))
             .add_service(context)
             .add_service(health_service)
             .add_service(reflection().build_v1().map_err(ServeError::Reflection)?)
@@ -238,20 +260,27 @@ impl Api {
             .prepare();
         set_serving(&health, ServingStatus::NotServing).await;
 
-        let closing = closed(&replica);
-        let main = async {
+        let closing = closed(&replica).shared();
+        let mut doors =
+            vec![(local.0, Door::local(&config.local, local.1.ip(), &config.hosts, callers.clone()))];
+        if let Some(own) = &config.mesh {
+            let door = Door::mesh(own, callers);
+            doors.extend(mesh.into_iter().map(|(listener, _)| (listener, door.clone())));
+        }
+        let main = try_join_all(doors.into_iter().map(|(listener, door)| {
             let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
             let served = server(&config)
                 .layer(MapResponseLayer::new(with_version))
-                .add_routes(routes)
-                .serve_with_incoming_shutdown(incoming, closing);
-            served.await.map_err(ServeError::Server)
-        };
+                .layer(door)
+                .add_routes(routes.clone())
+                .serve_with_incoming_shutdown(incoming, closing.clone());
+            async { served.await.map_err(ServeError::Server) }
+        }));
         let admin = serve_admin(admin, Admin { replica: replica.clone(), mcp: mcp_context, registry });
         // Probes are answered to the last: that is how the kubelet learns that nothing more should come here.
         let servers = async {
             tokio::select! {
-                ended = main => ended,
+                ended = main => ended.map(drop),
                 failed = admin => failed,
             }
         };

@@ -10,11 +10,22 @@ use linkerd_mcp_graph::{
     feed::Position,
     metrics::Metrics,
     model::Graph,
-    policy::{ObjectChange, Objects, Policies, ask::Mesh},
-    query::{Index, Part, Rollups},
+    policy::{
+        ObjectChange, Objects, Policies,
+        ask::Mesh,
+        lint::{Finding, lint},
+    },
+    query::{
+        Index, Part, Rollups,
+        overview::{Overview, overview},
+    },
 };
 use linkerd_mcp_proto::v1;
-use std::sync::{Arc, OnceLock};
+use parking_lot::Mutex;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+};
 use tokio::sync::OnceCell;
 
 /// One revision. Never changes; the replica replaces it.
@@ -39,7 +50,18 @@ pub struct View {
     encoded: Encodings,
     /// The policies of the graph, read when the first question about them is asked.
     policies: OnceLock<Policies>,
+    /// What is in it, counted when the first one asks.
+    overview: OnceLock<Overview>,
+    findings: Findings,
 }
+
+/// What lint says of the policies of all namespaces, or of one, once somebody has asked. Numbers have no part in it, so
+/// views of the same graph share it.
+#[derive(Debug, Clone, Default)]
+struct Findings(Arc<Mutex<ByNamespace>>);
+
+/// `None` for all namespaces.
+type ByNamespace = BTreeMap<Option<Box<str>>, Arc<[Finding]>>;
 
 /// What callers share, made when the first one asks.
 #[derive(Debug, Default)]
@@ -69,6 +91,7 @@ impl View {
         index: Index,
     ) -> Self {
         let (encoded, policies) = (Encodings::default(), OnceLock::new());
+        let (overview, findings) = (OnceLock::new(), Findings::default());
         Self {
             graph,
             metrics,
@@ -80,11 +103,17 @@ impl View {
             generation: 0,
             encoded,
             policies,
+            overview,
+            findings,
         }
     }
 
-    /// Takes over the policies of `old`, if they have been read, with what `delta` does to them.
+    /// Takes over the policies of `old`, if they have been read, with what `delta` does to them; and what lint says of
+    /// them where the graph is the same.
     pub(crate) fn follow_policies(&mut self, old: &Self, delta: Option<&Delta>) {
+        if Arc::ptr_eq(&self.graph, &old.graph) {
+            self.findings = old.findings.clone();
+        }
         let Some(policies) = old.policies.get() else { return };
         let policies = match delta {
             Some(delta) if delta.cluster.is_some() => return,
@@ -95,6 +124,24 @@ impl View {
             None => policies.clone(),
         };
         self.policies = OnceLock::from(policies);
+    }
+
+    /// What is in the mesh, counted at most once per view.
+    pub(crate) fn overview(&self) -> &Overview {
+        self.overview.get_or_init(|| overview(&self.graph, &self.metrics))
+    }
+
+    /// What lint says of a namespace that is there, or of all; looked for at most once per graph. `mesh` is this view's,
+    /// from [`View::ask`].
+    pub(crate) fn findings(&self, mesh: &Mesh<'_>, namespace: Option<&str>) -> Arc<[Finding]> {
+        let namespace: Option<Box<str>> = namespace.map(Into::into);
+        let known = self.findings.0.lock().get(&namespace).cloned();
+        known.unwrap_or_else(|| {
+            // Two who ask at once both look, and find the same.
+            let found: Arc<[Finding]> = lint(mesh, namespace.as_deref()).into();
+            self.findings.0.lock().insert(namespace, found.clone());
+            found
+        })
     }
 
     /// Asks something about policy. A large mesh's policies are read, and the question is answered, on a thread that

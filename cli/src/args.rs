@@ -3,6 +3,7 @@
 //! The flags are global, so that they work before and after the command: `linkerd mcp --context X graph` and
 //! `linkerd mcp graph --context X`.
 
+pub(crate) mod account;
 pub(crate) mod address;
 pub(crate) mod cluster;
 pub(crate) mod group;
@@ -11,6 +12,7 @@ pub(crate) mod tolerant;
 pub(crate) mod values;
 
 use crate::cmd::Command;
+use account::Account;
 use address::Address;
 use clap::{ArgAction, Args, Parser, builder::BoolishValueParser};
 use group::Groups;
@@ -21,7 +23,8 @@ Exit codes:
   0  the question was answered (also: the reader of the output went away, or Ctrl-C ended a watch)
   1  the question could not be answered; the reason is on stderr
   2  the command line is not understood
-`can`, `lint` and `endpoints` answer with theirs, and exit 2 when there is no answer: see their help.
+`can`, `lint`, `endpoints`, `plan`, `apply` and `rollback` answer with theirs, and exit 2 when there is no answer: see
+their help.
 
 Data goes to stdout, everything else to stderr.";
 
@@ -62,6 +65,10 @@ pub(crate) struct Globals {
     /// Group to impersonate for Kubernetes operations; may be repeated
     #[arg(long = "as-group", global = true, value_name = "GROUP", action = ArgAction::Append)]
     pub(crate) as_group: Vec<Groups>,
+
+    /// ServiceAccount to ask the API as [default: mcp-viewer in the namespace of this extension]
+    #[arg(long, global = true, value_name = "NAMESPACE/NAME", env = "LINKERD_MCP_AS_SERVICE_ACCOUNT")]
+    pub(crate) as_service_account: Option<Account>,
 
     /// Path to the kubeconfig file to use
     #[arg(long, global = true, value_name = "FILE")]
@@ -117,6 +124,7 @@ impl Globals {
             || self.kubeconfig.is_some()
             || self.impersonate.is_some()
             || self.mcp_namespace.is_some()
+            || self.as_service_account.is_some()
             || !self.groups().is_empty()
     }
 }

@@ -3,10 +3,12 @@
 //! In this order: `--api-addr` (or `LINKERD_MCP_API_ADDR`); the extension in the cluster of the current kubeconfig;
 //! and, when there is none and no flag names a cluster, what `serve` and `demo` run on this machine.
 
+mod change;
 pub(crate) mod cluster;
 mod error;
 mod forward;
 pub(crate) mod kubeconfig;
+mod token;
 pub(crate) mod way;
 
 pub(crate) use error::Error;
@@ -32,9 +34,11 @@ use std::{
     },
     time::Duration,
 };
+use token::{Bearing, Tokens};
 use tokio::time::{Instant, sleep, timeout};
 use tonic::{
     Code, Response, Status, Streaming,
+    service::interceptor::InterceptedService,
     transport::{Channel, Endpoint},
 };
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
@@ -59,8 +63,10 @@ const CONNECTION_WINDOW: u32 = 8 << 20;
 
 /// A linkerd-mcp API that has been reached.
 pub(crate) struct Mesh {
-    graph: MeshContextClient<Channel>,
+    graph: MeshContextClient<InterceptedService<Channel, Bearing>>,
     health: HealthClient<Channel>,
+    /// By which it knows who asks.
+    tokens: Arc<Tokens>,
     /// It has answered something, be it a refusal.
     answered: AtomicBool,
     /// What the other end of a forwarded port complained about.
@@ -81,7 +87,8 @@ pub(crate) async fn connect(globals: &Globals) -> Result<Mesh, Error> {
     let spinner = Spinner::start("Connecting to linkerd-mcp");
     if let Some(address) = &globals.api_addr {
         tracing::debug!(%address, "Connecting to the given address");
-        return at(address).await;
+        let tokens = named_tokens(globals).await?;
+        return at(address, tokens).await;
     }
     let error = match through_cluster(globals, &spinner).await {
         Ok(mesh) => return Ok(mesh),
@@ -92,7 +99,7 @@ pub(crate) async fn connect(globals: &Globals) -> Result<Mesh, Error> {
     }
     let address = Address::local();
     tracing::debug!(%address, %error, "No extension in the cluster; looking on this machine");
-    match at(&address).await {
+    match at(&address, Arc::default()).await {
         Ok(mesh) if mesh.is_ours().await => {
             drop(spinner);
             terminal::say(&format!("Using the linkerd-mcp on this machine at {address}, because: {error}."));
@@ -102,13 +109,20 @@ pub(crate) async fn connect(globals: &Globals) -> Result<Mesh, Error> {
     }
 }
 
+/// Tokens of the ServiceAccount that a flag names; none without the flag: who listens on this machine wants none.
+async fn named_tokens(globals: &Globals) -> Result<Arc<Tokens>, Error> {
+    let Some(account) = &globals.as_service_account else { return Ok(Arc::default()) };
+    let cluster = cluster::Cluster::new(kubeconfig::load(globals).await?, globals.mcp_namespace.clone())?;
+    Ok(Arc::new(cluster.tokens(account.clone())))
+}
+
 /// Connects to an address.
-async fn at(address: &Address) -> Result<Mesh, Error> {
+async fn at(address: &Address, tokens: Arc<Tokens>) -> Result<Mesh, Error> {
     let channel = endpoint(address.url())?
         .connect()
         .await
         .map_err(|source| Error::Connect { address: address.to_string(), source })?;
-    Ok(Mesh::new(channel, None, address.to_string()))
+    Ok(Mesh::new(channel, tokens, None, address.to_string()))
 }
 
 /// Connects by port-forward to the extension in the cluster of the kubeconfig.
@@ -121,7 +135,9 @@ async fn through_cluster(globals: &Globals, spinner: &Spinner) -> Result<Mesh, E
     let pod = cluster.api_pod().await?;
     let place = format!("pod {pod}");
     spinner.say(&format!("Forwarding a port to {place}"));
-    let first = cluster.forward(&pod).await?;
+    let account = globals.as_service_account.clone().unwrap_or_else(|| pod.usual_account());
+    let tokens = Arc::new(cluster.tokens(account));
+    let (first, _) = tokio::try_join!(cluster.forward(&pod), tokens.header())?;
     // The first connection is made here, where its errors are still ours; later ones find a pod anew.
     let first = Arc::new(Mutex::new(Some(first)));
     let connector = tower::service_fn(move |_| {
@@ -140,7 +156,7 @@ async fn through_cluster(globals: &Globals, spinner: &Spinner) -> Result<Mesh, E
         .connect_with_connector(connector)
         .await
         .map_err(|source| Error::Connect { address: place.clone(), source })?;
-    Ok(Mesh { trouble, ..Mesh::new(channel, Some(namespace), place) })
+    Ok(Mesh { trouble, ..Mesh::new(channel, tokens, Some(namespace), place) })
 }
 
 fn endpoint(url: String) -> Result<Endpoint, Error> {
@@ -159,11 +175,14 @@ fn endpoint(url: String) -> Result<Endpoint, Error> {
 // === impl Mesh ===
 
 impl Mesh {
-    fn new(channel: Channel, namespace: Option<String>, place: String) -> Self {
-        let graph = MeshContextClient::new(channel.clone()).max_decoding_message_size(LARGEST_ANSWER);
+    fn new(channel: Channel, tokens: Arc<Tokens>, namespace: Option<String>, place: String) -> Self {
+        let bearing = Bearing(tokens.clone());
+        let graph = MeshContextClient::with_interceptor(channel.clone(), bearing)
+            .max_decoding_message_size(LARGEST_ANSWER);
         Self {
             graph,
             health: HealthClient::new(channel),
+            tokens,
             answered: AtomicBool::new(false),
             trouble: forward::Trouble::default(),
             patience: SYNC_PATIENCE,
@@ -328,6 +347,7 @@ impl Mesh {
         let deadline = Instant::now() + self.patience;
         let mut spinner = None;
         loop {
+            self.tokens.header().await?;
             let answer = timeout(ANSWER_TIMEOUT, call()).await.map_err(|_| Error::NoAnswer {
                 place: self.place.clone(),
                 seconds: ANSWER_TIMEOUT.as_secs(),

@@ -1,7 +1,9 @@
 //! The commands, one file each. A new one is a variant and an arm here.
 
+pub(crate) mod apply;
 pub(crate) mod authz;
 pub(crate) mod can;
+pub(crate) mod changes;
 pub(crate) mod check;
 pub(crate) mod completion;
 pub(crate) mod demo;
@@ -12,8 +14,11 @@ pub(crate) mod graph;
 pub(crate) mod install;
 pub(crate) mod lint;
 pub(crate) mod mcp;
+pub(crate) mod plan;
+pub(crate) mod propose;
 pub(crate) mod prune;
 pub(crate) mod resolve;
+pub(crate) mod rollback;
 pub(crate) mod serve;
 pub(crate) mod uninstall;
 pub(crate) mod version;
@@ -42,6 +47,16 @@ pub(crate) enum Command {
     Resolve(resolve::ResolveArgs),
     /// Print what proxies are told about the endpoints of a Service, and what of it differs from the mesh
     Endpoints(endpoints::EndpointsArgs),
+    /// Print the least policy that lets in what a workload or namespace is seen being called by
+    Propose(propose::ProposeArgs),
+    /// Say what a change of policy would do to the mesh, and get a plan to apply; writes nothing
+    Plan(plan::PlanArgs),
+    /// Do what was planned
+    Apply(apply::ApplyArgs),
+    /// Put back what was there before a change
+    Rollback(rollback::RollbackArgs),
+    /// Print what was changed through linkerd-mcp, and by whom
+    Changes(changes::ChangesArgs),
     /// Check the installation, or with --pre whether there can be one; `linkerd check` runs it too
     Check(check::CheckArgs),
     /// Print the manifests of this extension, for kubectl apply -f -
@@ -76,7 +91,12 @@ impl Command {
     /// The exit code when there is no answer. Where 1 is an answer, that is 2.
     pub(crate) fn unanswered(&self) -> u8 {
         match self {
-            Self::Can(_) | Self::Lint(_) | Self::Endpoints(_) => 2,
+            Self::Can(_)
+            | Self::Lint(_)
+            | Self::Endpoints(_)
+            | Self::Plan(_)
+            | Self::Apply(_)
+            | Self::Rollback(_) => 2,
             _ => 1,
         }
     }
@@ -90,6 +110,11 @@ pub(crate) async fn run(globals: &Globals, command: Command) -> anyhow::Result<E
         Command::Check(args) => return check::run(globals, args).await,
         Command::Lint(args) => return lint::run(globals, args).await,
         Command::Endpoints(args) => return endpoints::run(globals, args).await,
+        Command::Plan(args) => return plan::run(globals, args).await,
+        Command::Apply(args) => return apply::run(globals, args).await,
+        Command::Rollback(args) => return rollback::run(globals, args).await,
+        Command::Changes(args) => changes::run(globals, args).await,
+        Command::Propose(args) => propose::run(globals, args).await,
         Command::Graph(args) => graph::run(globals, args).await,
         Command::WhoCan(args) => who_can::run(globals, args).await,
         Command::Authz(args) => authz::run(globals, args).await,

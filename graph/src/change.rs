@@ -16,6 +16,7 @@ pub mod diff;
 pub mod edit;
 pub mod manifest;
 pub mod owner;
+pub mod propose;
 pub mod simulate;
 mod trial;
 
@@ -24,6 +25,7 @@ pub use diff::{Diff, diff};
 pub use edit::{CHANGEABLE, Edit, EditsError};
 pub use manifest::{Manifest, ManifestError};
 pub use owner::{Owner, owner, patch_for_repository};
+pub use propose::{Proposal, Readiness, Scope, propose};
 pub use simulate::{Flow, Flows, Impact, simulate};
 use trial::Trial;
 
@@ -62,3 +64,6 @@ impl Assessment {
         self.concerns.iter().any(|concern| concern.severity == concern::Severity::Refuse)
     }
 }
+
+#[cfg(test)]
+mod tests;

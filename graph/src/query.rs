@@ -3,7 +3,7 @@
 //! [`resolve()`] turns what a person types into a node; [`Index`] makes the questions below cost what the answer
 //! weighs and not what the mesh weighs; [`edges`] lists, ranks and filters edges; [`walk`] follows them; [`Part`] is
 //! the piece of a graph that an answer carries; [`destination`] holds a graph against what proxies are told; [`aggregate`]
-//! sums edges up by namespace or Service; [`bearing`] finds the policies of a node; [`problems`] ranks what is wrong;
+//! sums edges up by namespace or Service, [`overview`] counts all there is; [`bearing`] finds the policies of a node; [`problems`] ranks what is wrong;
 //! [`compare`] holds a graph against an earlier one, and [`changes`] says what happened between two states.
 
 use crate::id::{Destination, ExternalId, ServiceId, WorkloadId};
@@ -16,6 +16,7 @@ pub mod compare;
 pub mod destination;
 pub mod edges;
 mod index;
+pub mod overview;
 mod part;
 pub mod problems;
 mod resolve;

@@ -1,25 +1,30 @@
-// Independent clients complete a session with the simulated mesh, over HTTP and over stdio, and call every tool:
+// Independent clients complete a session over HTTP and over stdio, and call every tool:
 //
-//   node clients.mjs <linkerd-mcp>
+//   node clients.mjs <linkerd-mcp> demo    with the simulated mesh
+//   node clients.mjs <linkerd-mcp> rig     with controller and API on a real kube-apiserver, Redis and Prometheus
 //
 // Both official TypeScript SDKs (`sdk` begins with initialize, `client` speaks the revision without sessions), which
-// hold every structured answer against the tool's output schema; and the Inspector's command line, with --strict.
+// hold every structured answer against the tool's output schema; and for the demo the Inspector's command line, with
+// --strict. In the rig there is everything that a tool asks, so that none may say that it has nothing to ask.
 import { execFile } from "node:child_process";
 import { createRequire } from "node:module";
+import { dirname } from "node:path";
 import { pathToFileURL } from "node:url";
 import { promisify } from "node:util";
 import { demo } from "./demo.mjs";
+import { rig } from "./rig.mjs";
 
-const binary = process.argv[2];
+const [binary, mesh] = process.argv.slice(2);
 const modules = process.env.MCP_MODULES;
 const require = createRequire(modules + "/");
 const load = (name) => import(pathToFileURL(require.resolve(name)));
 const run = promisify(execFile);
 let failures = 0;
 
-// Arguments by tool, and by name for tools that are not listed. All are of the simulated mesh.
+// Arguments by tool, and by name for tools that are not listed. All are of both meshes.
 const ARGUMENTS = {
   check_access: { from: "emojivoto/deployment/web", to: "emojivoto/voting-svc:8080" },
+  describe_resource: { kind: "deployment", namespace: "emojivoto", name: "web" },
   describe_workload: { name: "emojivoto/deployment/web" },
   get_policies: { namespace: "emojivoto" },
   list_access: { namespace: "emojivoto" },
@@ -32,23 +37,35 @@ const VALUES = {
   service: "emojivoto/voting-svc",
   target: "emojivoto/deployment/web",
   query: "sum(response_total)",
-  kind: "Deployment",
-  name: "web",
+  minutes: "5",
+  client: "emojivoto/deployment/web",
+  server: "emojivoto/voting-svc",
 };
 
 // What a tool says that has no source in the simulation, such as a Prometheus: an answer too.
 const NOT_HERE = /not configured|no Prometheus|no Kubernetes|cannot be asked|not available|not connected/i;
 
+// What tools answer about the rig, by the name of the tool: from the graph, from Prometheus, and from Kubernetes.
+const FACTS = {
+  find_edges: (it) => it.edges.some((edge) => edge.to === "emojivoto/voting-svc:8080" && edge.rps > 0 && edge.mtls),
+  check_access: (it) => it.accesses.some((access) => access.workload === "emojivoto/deployment/voting"),
+  query_prometheus: (it) => it.series.some((series) => series.value > 0),
+  get_pods: (it) => it.pods.some((pod) => pod.name.startsWith("voting-") && pod.meshed),
+  describe_resource: (it) => it.manifest.metadata.name === "web",
+};
+
+/** A value for a required argument. */
+function exampleOf(name, { name: of, inputSchema }) {
+  const example = VALUES[name] ?? inputSchema?.properties[name].enum?.[0];
+  if (example === undefined) throw new Error(`test/mcp/clients.mjs has no value for ${name} of ${of}`);
+  return example;
+}
+
 /** Valid arguments: what is required, and the table. */
 function argumentsOf(tool) {
   if (ARGUMENTS[tool.name]) return ARGUMENTS[tool.name];
-  const given = {};
-  for (const name of tool.inputSchema.required ?? []) {
-    const example = VALUES[name] ?? tool.inputSchema.properties[name].enum?.[0];
-    if (example === undefined) throw new Error(`test/mcp/clients.mjs has no value for ${name} of ${tool.name}`);
-    given[name] = example;
-  }
-  return given;
+  const required = tool.inputSchema.required ?? [];
+  return Object.fromEntries(required.map((name) => [name, exampleOf(name, tool)]));
 }
 
 /** Runs one session; a failure is told and does not end the others. */
@@ -63,11 +80,22 @@ async function session(name, body) {
 
 function judge(tool, result) {
   if (!result.content?.length) throw new Error(`${tool.name} answered no text`);
+  const answer = result.structuredContent;
   if (result.isError) {
-    if (!NOT_HERE.test(result.content[0].text)) throw new Error(`${tool.name}: ${result.content[0].text}`);
-  } else if (!result.structuredContent?.freshness) {
+    const expected = mesh === "demo" && NOT_HERE.test(result.content[0].text);
+    if (!expected) throw new Error(`${tool.name}: ${result.content[0].text}`);
+  } else if (!answer?.freshness) {
     throw new Error(`${tool.name} does not say how fresh it is`);
+  } else if (mesh === "rig" && FACTS[tool.name]?.(answer) === false) {
+    throw new Error(`${tool.name} does not know the rig: ${JSON.stringify(answer)}`);
   }
+}
+
+/** In the rig no tool is missing. */
+function complete(tools) {
+  const names = tools.map((tool) => tool.name);
+  const missing = mesh === "rig" ? Object.keys(FACTS).filter((name) => !names.includes(name)) : [];
+  if (missing.length > 0) throw new Error(`there is no ${missing.join(", ")} among ${names.join(", ")}`);
 }
 
 async function whole(client, transport) {
@@ -77,6 +105,7 @@ async function whole(client, transport) {
     if (version?.name !== "linkerd-mcp") throw new Error(`the server is ${JSON.stringify(version)}`);
     if (!client.getInstructions()?.includes("Linkerd")) throw new Error("there are no instructions");
     const { tools } = await client.listTools();
+    complete(tools);
     for (const tool of tools) judge(tool, await client.callTool({ name: tool.name, arguments: argumentsOf(tool) }));
     const offered = client.getServerCapabilities();
     let more = "";
@@ -85,7 +114,16 @@ async function whole(client, transport) {
       for (const { uri } of resources) await client.readResource({ uri });
       more += `, ${resources.length} resources read`;
     }
-    if (offered.prompts) more += `, ${(await client.listPrompts()).prompts.length} prompts`;
+    if (offered.prompts) {
+      const { prompts } = await client.listPrompts();
+      for (const prompt of prompts) {
+        const needed = (prompt.arguments ?? []).filter((argument) => argument.required);
+        const given = Object.fromEntries(needed.map(({ name }) => [name, exampleOf(name, prompt)]));
+        const { messages } = await client.getPrompt({ name: prompt.name, arguments: given });
+        if (!messages.length) throw new Error(`the prompt ${prompt.name} says nothing`);
+      }
+      more += `, ${prompts.length} prompts read`;
+    }
     const wrong = await client.callTool({ name: tools[0].name, arguments: { no_such_argument: 1 } });
     if (!wrong.isError) throw new Error("a wrong argument was taken");
     return `${tools.length} tools called${more}`;
@@ -155,12 +193,14 @@ async function inspector(url, stdio) {
   }
 }
 
-const server = await demo(binary);
+const servers = { demo: () => demo(binary), rig: () => rig(dirname(binary)) };
+if (!servers[mesh]) throw new Error("usage: node clients.mjs <linkerd-mcp> demo | rig");
+const server = await servers[mesh]();
 try {
   const stdio = { command: binary, args: ["mcp", "--api-addr", server.address] };
   await sdk(server.url, stdio);
   await next(server.url, stdio);
-  await inspector(server.url, stdio);
+  if (mesh === "demo") await inspector(server.url, stdio);
 } finally {
   await server.stop();
 }

@@ -209,6 +209,7 @@ impl Api {
                 let mut args = environment.to_vec();
                 args.extend([
                     text(&program("linkerd-mcp-api").map_err(not_built)?),
+                    "--local-auth=machine".to_owned(),
                     format!("--listen=127.0.0.1:{}", ports[0]),
                     format!("--admin-listen=127.0.0.1:{}", ports[1]),
                 ]);

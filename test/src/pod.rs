@@ -51,6 +51,7 @@ pub async fn run(apiserver: &ApiServer, objects: &[Value], name: &str) -> Result
             all.push(format!("LINKERD_MCP_ADMIN_LISTEN=127.0.0.1:{}", ports[0]));
             if name == "mcp-api" {
                 all.push(format!("LINKERD_MCP_LISTEN=127.0.0.1:{}", ports[1]));
+                all.push("LINKERD_MCP_LOCAL_AUTH=machine".to_owned());
             }
             let program = ours::program(&format!("linkerd-{name}")).map_err(io::Error::other)?;
             all.push(program.display().to_string());

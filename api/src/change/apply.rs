@@ -86,7 +86,7 @@ pub(super) fn checked_reason(reason: String) -> Result<String, Refusal> {
     Ok(reason.chars().map(|it| if it.is_control() { ' ' } else { it }).collect())
 }
 
-fn opened(token: &Token, sealed: &[u8]) -> Result<Plan, Refusal> {
+pub(super) fn opened(token: &Token, sealed: &[u8]) -> Result<Plan, Refusal> {
     let plan = token.open(sealed).ok_or_else(|| Refusal::Altered("its seal is broken".to_owned()))?;
     serde_json::from_slice(plan)
         .map_err(|_| Refusal::Altered("another version of linkerd-mcp has made it".to_owned()))

@@ -42,6 +42,8 @@ pub(crate) struct Plan {
     pub(crate) diff: String,
     /// The workloads whose ports are served otherwise: what a guard watches.
     pub(crate) touched: Vec<String>,
+    /// What becomes of the calls that are seen, in lines, for the person who approves.
+    pub(crate) impact: String,
 }
 
 /// The most bytes of a difference that are kept with a change.
@@ -183,6 +185,7 @@ pub(super) async fn plan(
         writes,
         diff: joined(&response.objects),
         touched: touched(&assessment),
+        impact: super::describe::impact(response.impact.as_ref()),
     };
     let sealed = token.seal(serde_json::to_vec(&plan).expect("plans have text keys"));
     inner.store.keep_plan(&token.name(), &sealed, inner.lifetime).await?;

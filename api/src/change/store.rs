@@ -104,6 +104,14 @@ impl Store {
         }
     }
 
+    /// Looks at a plan and leaves it there.
+    pub(crate) async fn read_plan(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
+        match self {
+            Self::Memory(memory) => Ok(memory.lock().read_plan(name)),
+            Self::Redis(redis) => redis.read_plan(name).await,
+        }
+    }
+
     /// Writes down that a change begins, and what was there before.
     pub(crate) async fn begin(&self, record: &Record, images: &[Image]) -> Result<(), Error> {
         let (written, images) = (bytes(record), bytes(&images));

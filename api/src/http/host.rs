@@ -1,58 +1,69 @@
 //! Which names a request may call us by.
 //!
-//! A web page may make its own name lead to 127.0.0.1 (DNS rebinding) and then read what answers there, because to
-//! the browser it is the page's own origin. Such a request carries the page's name in its Host header.
+//! A web page may make its own name lead to 127.0.0.1, or to a Service's address (DNS rebinding), and then read what
+//! answers there, because to the browser it is the page's own origin. Such a request carries the page's name in its Host
+//! header.
 
-use super::Problem;
-use axum::{
-    extract::{Request, State},
-    middleware::Next,
-    response::{IntoResponse, Response},
-};
-use http::{StatusCode, header};
 use std::net::IpAddr;
 
-/// The addresses that are ours.
-#[derive(Debug, Clone, Copy)]
+/// The names that are ours on one listener.
+#[derive(Debug, Clone)]
 pub(crate) struct Hosts {
-    pub(crate) bound: IpAddr,
+    place: Place,
+    /// In small letters; one that begins with `*.` stands for every name below.
+    names: Vec<String>,
 }
 
-/// Refuses requests that call us by any other name.
-pub(crate) async fn check(State(hosts): State<Hosts>, request: Request, next: Next) -> Response {
-    // HTTP/2 has the authority in the URI, HTTP/1.1 has a Host header.
-    let header = request.headers().get(header::HOST).and_then(|it| it.to_str().ok());
-    let host = request.uri().authority().map(http::uri::Authority::as_str).or(header).unwrap_or_default();
-    if hosts.allow(host) {
-        return next.run(request).await;
-    }
-    Problem {
-        status: StatusCode::FORBIDDEN,
-        error: format!("requests for the host `{host}` are not answered"),
-        hint: "call this by localhost, 127.0.0.1 or [::1]; other names are refused so that web pages cannot read \
-               the mesh through a browser"
-            .to_owned(),
-    }
-    .into_response()
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    /// This machine only, at this address.
+    Loopback(IpAddr),
+    /// Any address: an attacker's page cannot have that as its name.
+    Network,
 }
 
 impl Hosts {
+    /// For a loopback address; also these names.
+    pub(crate) fn local(bound: IpAddr, names: &[String]) -> Self {
+        Self { place: Place::Loopback(bound), names: small(names) }
+    }
+
+    /// For an address that others reach: these names.
+    pub(crate) fn named(names: &[String]) -> Self {
+        Self { place: Place::Network, names: small(names) }
+    }
+
     /// True for names that only lead here. The port may be any: a port-forward has one of its own.
-    fn allow(self, authority: &str) -> bool {
+    pub(crate) fn allow(&self, authority: &str) -> bool {
         let host = match authority.rsplit_once(':') {
             Some((host, port)) if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) => host,
             _ => authority,
         };
-        if host.eq_ignore_ascii_case("localhost") {
-            return true;
-        }
         let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-        address.parse::<IpAddr>().is_ok_and(|address| {
-            address == IpAddr::from([127, 0, 0, 1])
-                || address.is_loopback() && address.is_ipv6()
-                || address == self.bound
-        })
+        match (self.place, address.parse::<IpAddr>()) {
+            (Place::Network, Ok(_)) => true,
+            (Place::Loopback(bound), Ok(address)) => {
+                address == IpAddr::from([127, 0, 0, 1])
+                    || address.is_loopback() && address.is_ipv6()
+                    || address == bound
+            }
+            (Place::Loopback(_), Err(_)) if host.eq_ignore_ascii_case("localhost") => true,
+            (_, Err(_)) => self.named_so(host),
+        }
     }
+
+    fn named_so(&self, host: &str) -> bool {
+        let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+        let fits = |name: &String| match name.strip_prefix('*') {
+            Some(below) => host.len() > below.len() && host.ends_with(below),
+            None => host == *name,
+        };
+        !host.is_empty() && self.names.iter().any(fits)
+    }
+}
+
+fn small(names: &[String]) -> Vec<String> {
+    names.iter().map(|it| it.trim().to_ascii_lowercase()).filter(|it| !it.is_empty() && it != "*").collect()
 }
 
 #[cfg(test)]
@@ -61,10 +72,17 @@ mod tests {
 
     #[test]
     fn only_names_that_lead_here_are_allowed() {
-        let hosts = Hosts { bound: IpAddr::from([127, 0, 0, 2]) };
-        for host in
-            ["localhost", "LOCALHOST:8086", "127.0.0.1", "127.0.0.1:1", "[::1]:8086", "[::1]", "127.0.0.2:80"]
-        {
+        let hosts = Hosts::local([127, 0, 0, 2].into(), &["mesh.example".to_owned()]);
+        for host in [
+            "localhost",
+            "LOCALHOST:8086",
+            "127.0.0.1",
+            "127.0.0.1:1",
+            "[::1]:8086",
+            "[::1]",
+            "127.0.0.2:80",
+            "mesh.example:80",
+        ] {
             assert!(hosts.allow(host), "{host}");
         }
         for host in [
@@ -74,6 +92,36 @@ mod tests {
             "evil.example:8086",
             "10.0.0.1",
             "127.0.0.1.nip.io",
+            "evil.mesh.example",
+        ] {
+            assert!(!hosts.allow(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn in_the_mesh_addresses_and_the_names_of_the_service_are_allowed() {
+        let names = ["mcp-api", "MCP-api.linkerd-mcp.svc.cluster.local", "*.mcp.example", "*", ""];
+        let hosts = Hosts::named(&names.map(str::to_owned));
+        for host in [
+            "mcp-api",
+            "mcp-api:8086",
+            "mcp-api.linkerd-mcp.svc.cluster.local.:8086",
+            "Mcp-Api.Linkerd-Mcp.Svc.Cluster.Local",
+            "10.0.0.5:8086",
+            "[fd00::5]:8086",
+            "a.mcp.example",
+        ] {
+            assert!(hosts.allow(host), "{host}");
+        }
+        for host in [
+            "",
+            ".",
+            "localhost",
+            "evil.example",
+            "mcp-api.evil.example",
+            "mcp.example",
+            ".mcp.example",
+            "10.0.0.5.nip.io",
         ] {
             assert!(!hosts.allow(host), "{host}");
         }

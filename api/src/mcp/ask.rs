@@ -2,7 +2,7 @@
 
 use super::{
     Context,
-    tool::{Answer, Call, TOOLS, ToolError},
+    tool::{Answer, Call, Reply, TOOLS, ToolError},
 };
 use rmcp::model::JsonObject;
 use serde_json::Value;
@@ -18,8 +18,9 @@ pub(crate) async fn ask(
     arguments: JsonObject,
 ) -> Option<Result<Value, ToolError>> {
     let tool = TOOLS.iter().find(|it| it.name == tool)?;
-    let call = Call { context: context.clone(), arguments: Some(arguments), schema: (tool.input)() };
-    Some((tool.run)(call).await.map(|Answer { structured, .. }| structured))
+    let call =
+        Call { context: context.clone(), arguments: Some(arguments), schema: (tool.input)(), person: None };
+    Some((tool.run)(call).await.and_then(Reply::answer).map(|Answer { structured, .. }| structured.value()))
 }
 
 /// True when there is such a tool.

@@ -124,7 +124,7 @@ impl Budget {
 /// True when a tool is answered by others than this process.
 pub(crate) fn leaves(tool: &Tool) -> bool {
     match tool.set {
-        Toolset::Prometheus | Toolset::Kubernetes => true,
+        Toolset::Prometheus | Toolset::Kubernetes | Toolset::Changes => true,
         Toolset::Mesh | Toolset::Policy => false,
     }
 }

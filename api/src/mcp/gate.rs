@@ -6,9 +6,12 @@
 
 use super::{
     budget::Budget,
+    direct,
     metrics::{McpMetrics, RefusedLabels},
+    server::Server,
     settings::Live,
 };
+use crate::caller::Principal;
 use axum::{
     body::{Body, to_bytes},
     extract::{Request, State},
@@ -36,10 +39,12 @@ pub(crate) struct Gate {
     pub(crate) budget: Budget,
     pub(crate) sessions: Sessions,
     pub(crate) metrics: McpMetrics,
+    /// Answers what need not go to rmcp.
+    pub(crate) server: Server,
 }
 
-/// Who asks, as far as limits and sessions are concerned. Put into a request's extensions by what has identified the
-/// caller; without it, it is whoever can reach the loopback address.
+/// Who asks, as far as limits and sessions are concerned: the user that stands for the [`Principal`], so that one caller
+/// is one whichever way it comes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Caller(pub(crate) Arc<str>);
 
@@ -59,6 +64,8 @@ pub(crate) enum Refused {
     Rpc(rpc::Invalid),
     #[error("too many requests: at most {per_second} a second, {burst} at once; try again in {wait_s} s")]
     Rate { per_second: u32, burst: u32, wait_s: u64 },
+    #[error("it is not known who asks")]
+    Nobody,
     #[error("there is no such session: begin a new one with initialize")]
     Session,
     #[error(
@@ -67,7 +74,7 @@ pub(crate) enum Refused {
     Sessions,
 }
 
-const SESSION: &str = "mcp-session-id";
+pub(super) const SESSION: &str = "mcp-session-id";
 
 /// Lets a request through, or says why not.
 pub(super) async fn check(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
@@ -88,7 +95,7 @@ async fn pass(gate: &Arc<Gate>, request: Request, next: Next) -> Result<Response
             return Err(Refused::Origin(super::text::data(&String::from_utf8_lossy(origin.as_bytes()))));
         }
     }
-    let caller = request.extensions().get::<Caller>().cloned().unwrap_or_else(Caller::local);
+    let caller = request.extensions().get::<Principal>().map(Caller::from).ok_or(Refused::Nobody)?;
     let per_second = settings.calls_per_second;
     if !gate.budget.request(&caller, per_second) {
         return Err(Refused::Rate { per_second, burst: rate::burst(per_second), wait_s: 1 });
@@ -110,6 +117,12 @@ async fn pass(gate: &Arc<Gate>, request: Request, next: Next) -> Result<Response
             if full { Refused::TooLarge } else { Refused::Broken }
         })?;
         let head = rpc::head(&bytes).map_err(Refused::Rpc)?;
+        if head.method == Some(direct::METHOD)
+            && let Some(question) = direct::read(&parts.headers, &bytes)
+            && gate.server.answers_at_once(&question.name)
+        {
+            return Ok(question.ask(&gate.server, &caller).await);
+        }
         if session.is_none() && head.method == Some("initialize") {
             opening = Some(gate.sessions.open(&caller).ok_or(Refused::Sessions)?);
         }
@@ -145,6 +158,12 @@ impl Caller {
     }
 }
 
+impl From<&Principal> for Caller {
+    fn from(principal: &Principal) -> Self {
+        Self(principal.user.clone())
+    }
+}
+
 // === impl Refused ===
 
 impl Refused {
@@ -155,6 +174,7 @@ impl Refused {
             Self::Broken => "broken",
             Self::Rpc(_) => "invalid",
             Self::Rate { .. } => "rate",
+            Self::Nobody => "nobody",
             Self::Session => "session",
             Self::Sessions => "sessions",
         }
@@ -166,6 +186,7 @@ impl Refused {
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Broken | Self::Rpc(_) => StatusCode::BAD_REQUEST,
             Self::Rate { .. } | Self::Sessions => StatusCode::TOO_MANY_REQUESTS,
+            Self::Nobody => StatusCode::UNAUTHORIZED,
             Self::Session => StatusCode::NOT_FOUND,
         }
     }

@@ -1,5 +1,6 @@
 //! Lists that fit a model's context: as many rows as the budget takes, how many there are, and how to get the rest.
 
+use super::share;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use linkerd_mcp_graph::wire::fnv1a;
 use schemars::JsonSchema;
@@ -100,11 +101,10 @@ impl Paging {
             None => 0,
             Some(cursor) => position(cursor, list).ok_or(BadCursor)?,
         };
-        let limit = self.limit.map_or(DEFAULT_LIMIT, |it| usize::try_from(it).unwrap_or(DEFAULT_LIMIT));
         let (mut rows, mut bytes) = (Vec::new(), 0);
-        for item in items.iter().skip(start).take(limit) {
+        for item in items.iter().skip(start).take(self.limit()) {
             let row = row(item);
-            bytes += serde_json::to_string(&row).map_or(0, |json| json.len() + 1);
+            bytes += share::bytes(&row);
             if bytes > room && !rows.is_empty() {
                 break;
             }
@@ -116,6 +116,16 @@ impl Paging {
         Ok((rows, Page { total: items.len(), more, next_cursor }))
     }
 
+    /// How many items from the first one on may be shown: those need to be in order, and no others.
+    pub(crate) fn reach(&self) -> usize {
+        let start = self.cursor.as_deref().and_then(decoded).map_or(0, |(at, _)| at);
+        start.saturating_add(self.limit())
+    }
+
+    fn limit(&self) -> usize {
+        self.limit.map_or(DEFAULT_LIMIT, |it| usize::try_from(it).unwrap_or(DEFAULT_LIMIT))
+    }
+
     /// True when the rows asked for are the first ones.
     pub(crate) fn is_first(&self) -> bool {
         self.cursor.as_deref().is_none_or(str::is_empty)
@@ -123,9 +133,14 @@ impl Paging {
 }
 
 fn position(cursor: &str, list: u64) -> Option<usize> {
+    decoded(cursor).filter(|(_, of)| *of == list).map(|(at, _)| at)
+}
+
+/// A place, and the list that it is in.
+fn decoded(cursor: &str) -> Option<(usize, u64)> {
     let text = String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
     let (at, of) = text.split_once('.')?;
-    (u64::from_str_radix(of, 16).ok()? == list).then(|| at.parse().ok())?
+    Some((at.parse().ok()?, u64::from_str_radix(of, 16).ok()?))
 }
 
 // === impl Page ===

@@ -7,14 +7,14 @@ use super::{
     metrics::McpMetrics,
     offer::{Offer, no_resource, offers},
     resource::list,
-    tool::{Answer, Call, TOOLS, Tool, ToolError},
+    tool::{Answer, Call, Person, Reply, TOOLS, Tool, ToolError, effect::Effect},
 };
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{
         CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, CompleteRequestMethod,
         CompleteRequestParams, CompleteResult, ConstString, ContentBlock, GetPromptRequestMethod,
-        GetPromptRequestParams, GetPromptResponse, Implementation, ListPromptsRequestMethod,
+        GetPromptRequestParams, GetPromptResponse, Implementation, JsonObject, ListPromptsRequestMethod,
         ListPromptsResult, ListResourceTemplatesRequestMethod, ListResourceTemplatesResult,
         ListResourcesRequestMethod, ListResourcesResult, ListToolsResult, PaginatedRequestParams,
         ProtocolVersion, ReadResourceRequestMethod, ReadResourceRequestParams, ReadResourceResponse,
@@ -24,7 +24,7 @@ use rmcp::{
     },
     service::{RequestContext, SubscriptionContext},
 };
-use std::{sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout};
 
 /// What a model reads first. Clients cut after 2,048 bytes.
@@ -40,6 +40,9 @@ changed.";
 
 /// How long a tool may take.
 const TOOL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long one that changes something may take: a person thinks before they say yes.
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// How long clients may keep a list that only configuration changes.
 const LIST_TTL_MS: u64 = 60_000;
@@ -78,8 +81,18 @@ impl Server {
         self.0.offers.iter().find(|it| has(&***it))
     }
 
-    fn tool(&self, name: &str) -> Option<&(Tool, Definition)> {
+    fn find(&self, name: &str) -> Option<&(Tool, Definition)> {
         self.0.tools.iter().find(|(tool, _)| tool.name == name)
+    }
+
+    /// True when there is such a tool in the table.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.find(name).is_some()
+    }
+
+    /// True when it is answered without asking anybody anything.
+    pub(crate) fn answers_at_once(&self, name: &str) -> bool {
+        self.find(name).is_some_and(|(tool, _)| tool.effect != Effect::Changes)
     }
 
     /// Counts a method and how it went.
@@ -94,67 +107,102 @@ impl Server {
         result
     }
 
-    /// Begins a call that asks others.
-    fn begin(&self, context: &RequestContext<RoleServer>) -> Result<budget::Place, budget::Busy> {
-        let per_second = self.0.context.settings.load().calls_per_second;
-        self.0.context.budget.begin(&caller(context), per_second)
-    }
-
-    async fn call(
+    /// Calls a tool of the table, counts the call and logs it. The one way to a tool, however the request came: whatever
+    /// decides whether a caller may call belongs in here.
+    ///
+    /// The outer error is one of the protocol, the inner one is for the model. Dropped before its end, or once `cancelled`
+    /// is ready, the call is given up.
+    pub(crate) async fn tool(
         &self,
-        request: CallToolRequestParams,
-        context: &RequestContext<RoleServer>,
-    ) -> CallToolOutcome {
-        let Some((tool, definition)) = self.tool(&request.name) else {
+        name: &str,
+        arguments: Option<JsonObject>,
+        caller: &Caller,
+        person: Option<Box<Person>>,
+        cancelled: impl Future<Output = ()> + Send,
+    ) -> Result<Result<Reply, ToolError>, ErrorData> {
+        let mut under = Underway::begin(self, caller);
+        let Some((tool, definition)) = self.find(name) else {
             let names: Vec<&str> = self.0.context.offered().map(|tool| tool.name).collect();
             let message = format!("there is no such tool; there are {}", names.join(", "));
-            return CallToolOutcome {
-                tool: "unknown",
-                status: "unknown_tool",
-                result: Err(ErrorData::invalid_params(message, None)),
-            };
+            return under.refused("unknown_tool", message);
         };
+        under.tool = Some(tool);
         if let Err(absent) = self.0.context.offers(tool) {
-            return CallToolOutcome {
-                tool: tool.name,
-                status: absent.status(),
-                result: Err(ErrorData::invalid_params(
-                    format!("there is no tool {}: {absent}", tool.name),
-                    None,
-                )),
-            };
+            return under.refused(absent.status(), format!("there is no tool {}: {absent}", tool.name));
         }
-        // Held until there is an answer, or nobody waits for one.
-        let _place = match budget::leaves(tool).then(|| self.begin(context)).transpose() {
-            Ok(place) => place,
-            Err(busy) => {
-                let error = ToolError::from(busy);
-                return CallToolOutcome {
-                    tool: tool.name,
-                    status: error.status(),
-                    result: Ok(error.result()),
-                };
-            }
-        };
         let call = Call {
             context: self.0.context.clone(),
-            arguments: request.arguments,
+            arguments,
             schema: definition.input_schema.clone(),
+            person: person.filter(|_| tool.effect == Effect::Changes),
         };
         let answer = tokio::select! {
-            answer = timeout(TOOL_TIMEOUT, (tool.run)(call)) => answer.unwrap_or(Err(ToolError::Timeout)),
-            () = context.ct.cancelled() => Err(ToolError::Cancelled),
+            biased;
+            answer = self.run(tool, call, caller) => answer,
+            () = cancelled => Err(ToolError::Cancelled),
         };
-        match answer {
-            Ok(Answer { structured, text }) => {
-                let mut result = CallToolResult::success(vec![ContentBlock::text(text)]);
-                result.structured_content = Some(structured);
-                CallToolOutcome { tool: tool.name, status: "ok", result: Ok(result) }
+        under.status = match &answer {
+            Ok(Reply::Answer(_)) => "ok",
+            Ok(Reply::Ask(_)) => "asks",
+            Err(error) => error.status(),
+        };
+        Ok(answer)
+    }
+
+    async fn run(&self, tool: &Tool, call: Call, caller: &Caller) -> Result<Reply, ToolError> {
+        // Held until there is an answer, or nobody waits for one.
+        let _place = match budget::leaves(tool) {
+            true => {
+                let per_second = self.0.context.settings.load().calls_per_second;
+                Some(self.0.context.budget.begin(caller, per_second)?)
             }
-            Err(error) => {
-                CallToolOutcome { tool: tool.name, status: error.status(), result: Ok(error.result()) }
-            }
-        }
+            false => None,
+        };
+        let patience = if tool.effect == Effect::Changes { CHANGE_TIMEOUT } else { TOOL_TIMEOUT };
+        timeout(patience, (tool.run)(call)).await.unwrap_or(Err(ToolError::Timeout))
+    }
+}
+
+/// A call that is counted and logged when this is dropped, at its end or before.
+struct Underway<'a> {
+    server: &'a Server,
+    caller: &'a Caller,
+    /// None for one that is not in the table.
+    tool: Option<&'a Tool>,
+    status: &'static str,
+    /// Of the method: an error for the model is an answer.
+    method: &'static str,
+    started: Instant,
+}
+
+// === impl Underway ===
+
+impl<'a> Underway<'a> {
+    fn begin(server: &'a Server, caller: &'a Caller) -> Self {
+        Self { server, caller, tool: None, status: "cancelled", method: "ok", started: Instant::now() }
+    }
+
+    /// Ends it with an error of the protocol.
+    fn refused<T>(mut self, status: &'static str, message: String) -> Result<T, ErrorData> {
+        (self.status, self.method) = (status, "error");
+        Err(ErrorData::invalid_params(message, None))
+    }
+}
+
+impl Drop for Underway<'_> {
+    fn drop(&mut self) {
+        let (took, status, metrics) = (self.started.elapsed(), self.status, &self.server.0.metrics);
+        let tool = self.tool.map_or("unknown", |tool| tool.name);
+        metrics.called(tool, status, took);
+        metrics.answered("tools/call", self.method, took);
+        tracing::info!(
+            tool,
+            set = self.tool.map(|tool| tool.set.name()),
+            status,
+            caller = &*self.caller.0,
+            took_us = took.as_micros(),
+            "answered a tool call"
+        );
     }
 }
 
@@ -169,13 +217,6 @@ fn info(offers: &[Arc<dyn Offer>]) -> ServerConfig {
     info.server_info.title = Some("Linkerd mesh".to_owned());
     info.instructions = Some(INSTRUCTIONS.to_owned());
     info
-}
-
-/// How a call went, for counting and logging.
-struct CallToolOutcome {
-    tool: &'static str,
-    status: &'static str,
-    result: Result<CallToolResult, ErrorData>,
 }
 
 impl ServerHandler for Server {
@@ -202,7 +243,7 @@ impl ServerHandler for Server {
 
     fn get_tool(&self, name: &str) -> Option<Definition> {
         let mut offered = self.0.offers.iter().flat_map(|it| it.tools());
-        match self.tool(name) {
+        match self.find(name) {
             Some((_, definition)) => Some(definition.clone()),
             None => offered.find(|it| it.name == name).cloned(),
         }
@@ -213,27 +254,26 @@ impl ServerHandler for Server {
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        let started = Instant::now();
-        if self.tool(&request.name).is_none()
+        if !self.has(&request.name)
             && let Some(offer) = self.offer(|it| it.tools().iter().any(|tool| tool.name == request.name))
         {
+            let started = Instant::now();
             let answer = offer.call(request, context).await;
             return self.measured("tools/call", started, answer);
         }
         let caller = caller(&context);
-        let CallToolOutcome { tool, status, result } = self.call(request, &context).await;
-        let took = started.elapsed();
-        self.0.metrics.called(tool, status, took);
-        let set = self.tool(tool).map(|(tool, _)| tool.set.name());
-        tracing::info!(
-            tool,
-            set,
-            status,
-            caller = &*caller.0,
-            took_us = took.as_micros(),
-            "answered a tool call"
-        );
-        self.measured("tools/call", started, result.map(CallToolResponse::Complete))
+        let CallToolRequestParams { name, arguments, input_responses: responses, .. } = request;
+        let person = Box::new(Person { asked: context.clone(), responses });
+        let result = match self.tool(&name, arguments, &caller, Some(person), context.ct.cancelled()).await? {
+            Ok(Reply::Answer(Answer { structured, text })) => {
+                let mut result = CallToolResult::success(vec![ContentBlock::text(text)]);
+                result.structured_content = Some(structured.value());
+                result
+            }
+            Ok(Reply::Ask(ask)) => return Ok(ask),
+            Err(error) => error.result(),
+        };
+        Ok(CallToolResponse::Complete(result))
     }
 
     async fn list_resources(

@@ -4,7 +4,7 @@
 //! Flags give the defaults. A YAML file wins where it speaks, and is read again when its content changes:
 //!
 //! ```yaml
-//! toolsets: {kubernetes: off}    # mesh, policy, prometheus, kubernetes
+//! toolsets: {kubernetes: off}    # mesh, policy, prometheus, kubernetes, changes
 //! tools: {get_pods: on}          # single ones; they win over their toolset
 //! callsPerSecond: 20             # of one caller; 0 is no limit
 //! allowedOrigins: [https://inspector.example]
@@ -110,6 +110,7 @@ struct Toolsets {
     policy: Option<Switch>,
     prometheus: Option<Switch>,
     kubernetes: Option<Switch>,
+    changes: Option<Switch>,
 }
 
 /// On or off. Both ways to write it are in use: YAML 1.1 takes `off` for false, YAML 1.2 for a word.
@@ -213,6 +214,7 @@ impl Toolsets {
             Toolset::Policy => self.policy,
             Toolset::Prometheus => self.prometheus,
             Toolset::Kubernetes => self.kubernetes,
+            Toolset::Changes => self.changes,
         };
         switch.is_none_or(|Switch(on)| on)
     }
@@ -298,7 +300,7 @@ mod tests {
     fn what_is_wrong_is_said_with_what_would_be_right() {
         for (text, parts) in [
             ("tools: {get_pod: off}", ["\"get_pod\", which is no tool", "get_pods"]),
-            ("toolsets: {kube: off}", ["kube", "`mesh`, `policy`, `prometheus`, `kubernetes`"]),
+            ("toolsets: {kube: off}", ["kube", "`mesh`, `policy`, `prometheus`, `kubernetes`, `changes`"]),
             ("toolset: {mesh: off}", ["unknown field `toolset`", "toolsets"]),
             ("toolsets: {mesh: maybe}", ["maybe", "on or off"]),
             ("callsPerSecond: -1", ["callsPerSecond", "u32"]),

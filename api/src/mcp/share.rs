@@ -3,6 +3,7 @@
 use super::page::Detail;
 use schemars::JsonSchema;
 use serde::Serialize;
+use std::io;
 
 /// The first rows of a list, and how many it has.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -89,9 +90,21 @@ impl Share {
     }
 }
 
-/// With the comma.
-fn bytes(value: &impl Serialize) -> usize {
-    serde_json::to_string(value).map_or(0, |json| json.len() + 1)
+/// What a value takes as JSON, with the comma. It is counted, not written.
+pub(super) fn bytes(value: &impl Serialize) -> usize {
+    struct Count(usize);
+    impl io::Write for Count {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut count = Count(0);
+    serde_json::to_writer(&mut count, value).map_or(0, |()| count.0 + 1)
 }
 
 #[cfg(test)]

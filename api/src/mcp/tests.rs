@@ -5,7 +5,7 @@ use super::{
     Context,
     history::History,
     metrics::McpMetrics,
-    tool::{Answer, Call, TOOLS, Tool, ToolError},
+    tool::{Answer, Call, Reply, TOOLS, Tool, ToolError},
 };
 use crate::{
     change::{self, Changes, metrics::ChangeMetrics},
@@ -80,10 +80,21 @@ fn tool(name: &str) -> Tool {
     *TOOLS.iter().find(|tool| tool.name == name).unwrap()
 }
 
-async fn ask(context: &Context, name: &str, arguments: Value) -> Result<Answer, ToolError> {
+/// An answer, with its data as values.
+#[derive(Debug)]
+struct Heard {
+    structured: Value,
+    text: String,
+}
+
+async fn ask(context: &Context, name: &str, arguments: Value) -> Result<Heard, ToolError> {
     let tool = tool(name);
     let arguments: Option<JsonObject> = arguments.as_object().cloned();
-    (tool.run)(Call { context: context.clone(), arguments, schema: (tool.input)() }).await
+    let call = Call { context: context.clone(), arguments, schema: (tool.input)(), person: None };
+    let Answer { structured, text } = (tool.run)(call).await.and_then(Reply::answer)?;
+    let heard = Heard { structured: structured.value(), text };
+    assert_eq!(serde_json::from_str::<Value>(structured.json().get()).unwrap(), heard.structured, "{name}");
+    Ok(heard)
 }
 
 /// Questions to every tool that have an answer on every mesh of [`mk_mesh`], each with the name of its golden.

@@ -3,18 +3,32 @@
 //! To add one: a file in `tool/` that has a `TOOL`, and a line in [`TOOLS`]. Its description is compiled in: nothing
 //! from a cluster ever stands in what we say ourselves.
 
-use super::{Context, arguments, freshness::Freshness, page::BadCursor, schema, text::data};
+use super::{
+    Context, arguments,
+    consent::{self, Consent, Question},
+    freshness::Freshness,
+    offer::Asked,
+    page::BadCursor,
+    schema,
+    text::data,
+};
 use crate::{access, answer::Refusal, view::View};
+use effect::Effect;
 use futures::future::BoxFuture;
-use rmcp::model::{CallToolResult, ContentBlock, JsonObject, Tool as Definition, ToolAnnotations};
+use rmcp::model::{
+    CallToolResponse, CallToolResult, ContentBlock, InputResponses, JsonObject, Tool as Definition,
+    ToolAnnotations,
+};
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
-use std::{future::Future, sync::Arc};
+use serde_json::value::{RawValue, Value, to_raw_value};
+use std::{fmt, future::Future, sync::Arc};
 
 mod check_access;
 mod compare_traffic;
 mod describe_resource;
 mod describe_workload;
+pub(crate) mod effect;
 mod explain_denials;
 mod find_edges;
 mod find_problems;
@@ -57,6 +71,8 @@ pub(crate) enum Toolset {
     Prometheus,
     /// Single objects of Kubernetes.
     Kubernetes,
+    /// Changing policy: plan, simulate, apply, undo.
+    Changes,
 }
 
 /// One tool.
@@ -69,11 +85,13 @@ pub(crate) struct Tool {
     /// What it answers, then when to use it. Clients cut after 2,048 bytes.
     pub(crate) description: &'static str,
     pub(crate) set: Toolset,
+    /// What a call leaves behind.
+    pub(crate) effect: Effect,
     /// True when its answers carry text that others wrote, other than names.
     pub(crate) open_world: bool,
     pub(crate) input: fn() -> Arc<JsonObject>,
     pub(crate) output: fn() -> Arc<JsonObject>,
-    pub(crate) run: fn(Call) -> BoxFuture<'static, Result<Answer, ToolError>>,
+    pub(crate) run: fn(Call) -> BoxFuture<'static, Result<Reply, ToolError>>,
 }
 
 /// One call: what it is answered from and with what arguments.
@@ -82,17 +100,44 @@ pub(crate) struct Call {
     pub(crate) arguments: Option<JsonObject>,
     /// Of the tool that is called.
     pub(crate) schema: Arc<JsonObject>,
+    /// The way to the person at the client; only for tools that change something.
+    pub(crate) person: Option<Box<Person>>,
+}
+
+/// The way to the person at the client.
+pub(crate) struct Person {
+    /// The request that is answered.
+    pub(crate) asked: Asked,
+    /// What was answered when they were asked before.
+    pub(crate) responses: Option<InputResponses>,
+}
+
+/// What comes of a call.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    /// An answer.
+    Answer(Answer),
+    /// The client has to ask its user, and call again.
+    Ask(CallToolResponse),
 }
 
 /// An answer as programs read it, and as a model does.
 #[derive(Debug)]
 pub(crate) struct Answer {
-    pub(crate) structured: serde_json::Value,
+    pub(crate) structured: Box<dyn Structured>,
     pub(crate) text: String,
 }
 
+/// Data that becomes JSON in the form that is wanted, so that none is made in vain.
+pub(crate) trait Structured: fmt::Debug + Send {
+    /// As values.
+    fn value(&self) -> Value;
+    /// As text.
+    fn json(&self) -> Box<RawValue>;
+}
+
 /// What a tool answers: data with a schema, and the same in short lines.
-pub(crate) trait Output: Serialize + JsonSchema {
+pub(crate) trait Output: fmt::Debug + Serialize + JsonSchema + Send + 'static {
     /// Short lines, in which text of others stands quoted or as a name.
     fn text(&self) -> String;
 }
@@ -132,12 +177,25 @@ pub(crate) enum ToolError {
     /// Too much is under way.
     #[error("{0}")]
     Busy(#[from] super::budget::Busy),
+    /// The person at the client did not say yes.
+    #[error("{0}")]
+    Unconfirmed(#[from] consent::Refused),
     /// It took too long.
     #[error("this took longer than 30 s and was given up; narrow the question")]
     Timeout,
     /// Nobody waits for the answer any more.
     #[error("the call was cancelled")]
     Cancelled,
+}
+
+impl<T: Output> Structured for Dated<T> {
+    fn value(&self) -> Value {
+        serde_json::to_value(self).expect("answers have text keys")
+    }
+
+    fn json(&self) -> Box<RawValue> {
+        to_raw_value(self).expect("answers have text keys")
+    }
 }
 
 // === impl ToolError ===
@@ -159,6 +217,7 @@ impl ToolError {
             }
             Self::Prometheus(_) => "unavailable",
             Self::Cancelled => "cancelled",
+            Self::Unconfirmed(_) => "unconfirmed",
             Self::Refused(refusal) => match refusal.fault() {
                 Fault::Unavailable => "unavailable",
                 Fault::Precondition => "not_configured",
@@ -206,9 +265,9 @@ impl Tool {
     /// As clients are told of it.
     pub(crate) fn definition(&self) -> Definition {
         let annotations = ToolAnnotations::with_title(self.title)
-            .read_only(true)
-            .destructive(false)
-            .idempotent(true)
+            .read_only(self.effect == Effect::Reads)
+            .destructive(self.effect == Effect::Changes)
+            .idempotent(self.effect == Effect::Reads)
             .open_world(self.open_world);
         Definition::new(self.name, self.description, (self.input)())
             .with_title(self.title)
@@ -225,6 +284,12 @@ impl Call {
         arguments::read(self.arguments.take(), &self.schema).map_err(ToolError::Arguments)
     }
 
+    /// Asks the person at the client, or reads what they said.
+    pub(crate) async fn consent(&self, question: &Question) -> Result<Consent, consent::Refused> {
+        let Some(person) = &self.person else { return Err(consent::Refused::CannotAsk) };
+        consent::consent(&person.asked, person.responses.as_ref(), question).await
+    }
+
     /// The mesh as it is now.
     pub(crate) fn view(&self) -> Result<Arc<View>, ToolError> {
         Ok(self.context.replica.view().ok_or(Refusal::NotReady)?)
@@ -234,8 +299,7 @@ impl Call {
     pub(crate) fn dated<T: Output>(&self, view: &View, answer: T) -> Answer {
         let freshness = Freshness::of(&self.context.replica, view);
         let text = format!("{}{}", answer.text(), freshness.text());
-        let structured = serde_json::to_value(Dated { answer, freshness }).expect("answers have text keys");
-        Answer { structured, text }
+        Answer { structured: Box::new(Dated { answer, freshness }), text }
     }
 }
 
@@ -245,14 +309,32 @@ pub(crate) fn asked(call: &Call) -> String {
     for name in ["cursor", "limit", "detail"] {
         arguments.remove(name);
     }
-    serde_json::Value::Object(arguments).to_string()
+    Value::Object(arguments).to_string()
 }
 
 /// For [`Tool::run`]: boxes a future.
-pub(crate) fn boxed(
-    run: impl Future<Output = Result<Answer, ToolError>> + Send + 'static,
-) -> BoxFuture<'static, Result<Answer, ToolError>> {
-    Box::pin(run)
+pub(crate) fn boxed<R: Into<Reply>>(
+    run: impl Future<Output = Result<R, ToolError>> + Send + 'static,
+) -> BoxFuture<'static, Result<Reply, ToolError>> {
+    Box::pin(async move { run.await.map(Into::into) })
+}
+
+// === impl Reply ===
+
+impl Reply {
+    /// The answer, for those who can ask nobody.
+    pub(crate) fn answer(self) -> Result<Answer, ToolError> {
+        match self {
+            Self::Answer(answer) => Ok(answer),
+            Self::Ask(_) => Err(consent::Refused::CannotAsk.into()),
+        }
+    }
+}
+
+impl From<Answer> for Reply {
+    fn from(answer: Answer) -> Self {
+        Self::Answer(answer)
+    }
 }
 
 /// For [`Tool::input`].
@@ -275,6 +357,7 @@ impl Toolset {
             Self::Policy => "policy",
             Self::Prometheus => "prometheus",
             Self::Kubernetes => "kubernetes",
+            Self::Changes => "changes",
         }
     }
 }

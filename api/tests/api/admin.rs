@@ -105,8 +105,8 @@ async fn an_address_that_others_reach_is_refused() {
     assert!(matches!(error, BindError::NotLoopback(address) if address == listen));
     assert_eq!(
         error.to_string(),
-        "refusing to listen on 0.0.0.0:8086: answers are not yet bound to who asks, so only loopback addresses such \
-         as 127.0.0.1:8086 are allowed"
+        "refusing to listen on 0.0.0.0:8086: this listener is for this machine, so only loopback addresses such as \
+         127.0.0.1:8086 are allowed; callers in the mesh have one of their own (--mesh-port)"
     );
 }
 

@@ -6,6 +6,7 @@ mod client;
 mod fixture;
 mod graph;
 mod http;
+mod identity;
 mod mcp;
 mod mcp_settings;
 mod prompts;

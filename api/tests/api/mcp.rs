@@ -290,6 +290,50 @@ async fn headers_must_be_there_and_say_what_the_body_says() {
     );
 }
 
+/// Plain calls go past rmcp. A weight in what is accepted is enough for the long way, and changes nothing else.
+#[tokio::test]
+async fn a_plain_call_is_answered_as_rmcp_would_answer_it() {
+    let (_rig, mcp) = ready().await;
+    let mut differs = 0;
+    for (tool, arguments) in [
+        ("find_edges", json!({})),
+        ("find_edges", json!({"limit": 1})),
+        ("get_mesh_overview", json!({})),
+        ("get_graph", json!({"by": "workload"})),
+        ("find_problems", Value::Null),
+        ("find_edges", json!({"limit": 0, "nonsense": "\u{202e}"})),
+        ("find_edges", json!({"namespace": "nowhere"})),
+        ("get_pods", json!({})),
+        ("no_such_tool", json!({})),
+    ] {
+        let params = json!({"name": tool, "arguments": arguments});
+        let body = modern("tools/call", params.clone());
+        let headers = standard("tools/call", &params);
+        let mut headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        for id in [json!(7), json!("seven \" \u{e9}")] {
+            let mut body = body.clone();
+            body["id"] = id.clone();
+            let short = mcp.post(&headers, body.to_string()).await;
+            headers.push(("accept", "application/json, text/event-stream;q=0.9"));
+            let long = mcp.post(&headers, body.to_string()).await;
+            headers.pop();
+            // The one thing that time changes.
+            let timeless = |said: &Said| {
+                let mut body = said.body.clone();
+                if let Some(freshness) = body.pointer_mut("/result/structuredContent/freshness") {
+                    freshness["age_ms"].take();
+                }
+                (said.status, body)
+            };
+            assert_eq!(timeless(&short), timeless(&long), "{tool} {arguments}");
+            assert_eq!(short.body["id"], id);
+            differs += usize::from(short.text != long.text && short.body["result"]["isError"] == false);
+        }
+    }
+    // rmcp writes fields in the order of their names. Were it asked both times, this would compare nothing.
+    assert!(differs >= 8, "both went one way");
+}
+
 #[tokio::test]
 async fn a_session_is_what_it_was_opened_for_and_no_more() {
     let (_rig, mcp) = ready().await;

@@ -61,6 +61,7 @@ impl Subscription for Script {
 pub(crate) struct Rig {
     pub(crate) address: SocketAddr,
     pub(crate) admin: SocketAddr,
+    pub(crate) mesh: Vec<SocketAddr>,
     pub(crate) metrics: ApiMetrics,
     pub(crate) replica: Replica,
     pub(crate) feed: mpsc::UnboundedSender<Result<Event, Broken>>,
@@ -90,7 +91,7 @@ impl Rig {
     pub(crate) async fn waiting(config: Config) -> Self {
         let mut registry = Registry::default();
         let api = Api::bind(config, &mut registry).await.unwrap();
-        let (address, admin) = (api.local_addr(), api.admin_addr().unwrap());
+        let (address, admin, mesh) = (api.local_addr(), api.admin_addr().unwrap(), api.mesh_addrs());
         let (metrics, replica) = (api.metrics().clone(), api.replica().clone());
         let (feed, events) = mpsc::unbounded_channel();
         let resyncs = Arc::new(AtomicUsize::new(0));
@@ -101,7 +102,7 @@ impl Rig {
         }));
         let http = Client::builder(TokioExecutor::new()).build_http();
         let stop = Some(stop);
-        Self { address, admin, metrics, replica, feed, stop, served, resyncs, http }
+        Self { address, admin, mesh, metrics, replica, feed, stop, served, resyncs, http }
     }
 
     /// With the mesh of the fixture, and taken in.

@@ -3,8 +3,9 @@
 use super::{
     Error,
     forward::{Forwarded, Trouble},
+    token::{Tokens, USUAL_NAME},
 };
-use crate::args::address::API_PORT;
+use crate::args::{account::Account, address::API_PORT};
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::{Api, Client, Config, ResourceExt, api::ListParams, client::UpgradeConnectionError};
 use std::{fmt, future::Future, time::Duration};
@@ -42,6 +43,11 @@ impl Cluster {
         let url = config.cluster_url.clone();
         let client = Client::try_from(config).map_err(|source| Error::Client { source: Box::new(source) })?;
         Ok(Self { client, url, namespace, trouble: Trouble::default() })
+    }
+
+    /// Tokens of this ServiceAccount.
+    pub(crate) fn tokens(&self, account: Account) -> Tokens {
+        Tokens::of(self.client.clone(), self.url.clone(), account)
     }
 
     /// Finds a pod of the API, ready ones first.
@@ -147,6 +153,13 @@ fn ready(pod: &Pod) -> bool {
 }
 
 // === impl ApiPod ===
+
+impl ApiPod {
+    /// The ServiceAccount that asks unless another is named.
+    pub(crate) fn usual_account(&self) -> Account {
+        Account { namespace: self.namespace.clone(), name: USUAL_NAME.to_owned() }
+    }
+}
 
 impl fmt::Display for ApiPod {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

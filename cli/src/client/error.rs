@@ -51,6 +51,9 @@ pub(crate) enum Error {
     /// The API server refuses for another reason.
     #[error("the Kubernetes API refused to {doing}: {sentence}")]
     Refused { doing: String, sentence: String },
+    /// No token by which the API would know who asks.
+    #[error("you get no token of ServiceAccount {account}, as which the API would know you: {sentence}")]
+    NoToken { account: String, sentence: String },
     /// No namespace with our label.
     #[error("the linkerd-mcp extension is not installed in the cluster at {url}")]
     NotInstalled { url: String },
@@ -176,6 +179,7 @@ impl Error {
             Self::NotOurs { .. }
             | Self::TooOld { .. }
             | Self::Forbidden { .. }
+            | Self::NoToken { .. }
             | Self::Unauthorized { .. } => true,
             Self::Answered { code, .. } => !matches!(
                 code,
@@ -213,6 +217,10 @@ impl Error {
                 "ask for get and list on pods and create on pods/portforward in the extension's namespace, or \
                  give --api-addr",
             ),
+            Self::NoToken { .. } => Some(
+                "ask for create on serviceaccounts/token of that ServiceAccount in its namespace, or name another \
+                 with --as-service-account NAMESPACE/NAME",
+            ),
             Self::NotInstalled { .. } => Some(
                 "install the extension, name its namespace with --mcp-namespace, run `linkerd-mcp serve` against \
                  this cluster, or give --api-addr",
@@ -228,6 +236,10 @@ impl Error {
                 Some("run the API in this command's version; `linkerd-mcp version` shows both")
             }
             Self::NotReady { .. } => Some("it may still be starting; try again, or see its logs"),
+            Self::Answered { code: Code::Unauthenticated, .. } => Some(
+                "leave out --api-addr to go through the Kubernetes API, which gives a token, or name a ServiceAccount \
+                 with --as-service-account NAMESPACE/NAME",
+            ),
             Self::Answered { code: Code::NotFound, .. } => {
                 Some("`linkerd-mcp graph -A` shows every namespace and what is in it")
             }

@@ -1,6 +1,6 @@
 //! The way of plain HTTP to the API, for what is no gRPC: the one that [`connect`](super::connect) finds too.
 
-use super::{Error, at, cluster::Cluster, kubeconfig};
+use super::{Error, at, cluster::Cluster, kubeconfig, named_tokens, token::Tokens};
 use crate::{
     args::{Globals, address::Address},
     terminal,
@@ -25,12 +25,23 @@ use tokio::{
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Where connections go.
-pub(crate) enum Way {
+/// Where connections go, and the tokens for who is there.
+pub(crate) struct Way {
+    place: Place,
+    tokens: Arc<Tokens>,
+}
+
+enum Place {
     /// To an address.
     Address(Address),
     /// To a pod of the extension, found anew for each connection.
     Pod(Box<Cluster>),
+}
+
+/// A way that is looked for when it is first needed, and again until it is found.
+pub(crate) struct Ahead {
+    globals: Globals,
+    way: tokio::sync::OnceCell<Way>,
 }
 
 trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -58,7 +69,8 @@ impl Way {
     /// When there is none; the error says what was tried.
     pub(crate) async fn find(globals: &Globals) -> Result<Self, Error> {
         if let Some(address) = &globals.api_addr {
-            return Ok(Self::Address(address.clone()));
+            let (place, tokens) = (Place::Address(address.clone()), named_tokens(globals).await?);
+            return Ok(Self { place, tokens });
         }
         let error = match Self::cluster(globals).await {
             Ok(way) => return Ok(way),
@@ -68,12 +80,12 @@ impl Way {
             return Err(error);
         }
         let address = Address::local();
-        match at(&address).await {
+        match at(&address, Arc::default()).await {
             Ok(mesh) if mesh.is_ours().await => {
                 terminal::say(&format!(
                     "Using the linkerd-mcp on this machine at {address}, because: {error}."
                 ));
-                Ok(Self::Address(address))
+                Ok(Self { place: Place::Address(address), tokens: Arc::default() })
             }
             _ => Err(error),
         }
@@ -82,8 +94,10 @@ impl Way {
     async fn cluster(globals: &Globals) -> Result<Self, Error> {
         let config = kubeconfig::load(globals).await?;
         let cluster = Cluster::new(config, globals.mcp_namespace.clone())?;
-        cluster.api_pod().await?;
-        Ok(Self::Pod(Box::new(cluster)))
+        let pod = cluster.api_pod().await?;
+        let account = globals.as_service_account.clone().unwrap_or_else(|| pod.usual_account());
+        let tokens = Arc::new(cluster.tokens(account));
+        Ok(Self { place: Place::Pod(Box::new(cluster)), tokens })
     }
 
     /// Opens a connection.
@@ -91,8 +105,8 @@ impl Way {
     /// # Errors
     /// When nothing answers there, or no port can be forwarded.
     pub(crate) async fn open(&self) -> Result<Link, tower::BoxError> {
-        let stream: Box<dyn Duplex> = match self {
-            Self::Address(address) => {
+        let stream: Box<dyn Duplex> = match &self.place {
+            Place::Address(address) => {
                 let silent = |source| Silent { address: address.to_string(), source };
                 let connected = timeout(CONNECT_TIMEOUT, TcpStream::connect(address.to_string())).await;
                 let stream =
@@ -100,7 +114,7 @@ impl Way {
                 stream.set_nodelay(true).map_err(silent)?;
                 Box::new(stream)
             }
-            Self::Pod(cluster) => {
+            Place::Pod(cluster) => {
                 let pod = cluster.api_pod().await?;
                 Box::new(cluster.forward(&pod).await?)
             }
@@ -109,23 +123,38 @@ impl Way {
     }
 }
 
-/// What makes connections for a pool: the way is looked for at the first, and again when it was not found.
+// === impl Ahead ===
+
+impl Ahead {
+    pub(crate) fn new(globals: Globals) -> Self {
+        Self { globals, way: tokio::sync::OnceCell::new() }
+    }
+
+    async fn way(&self) -> Result<&Way, Error> {
+        self.way.get_or_try_init(|| Way::find(&self.globals)).await
+    }
+
+    /// What says in the next request who asks; none where nobody wants to know.
+    ///
+    /// # Errors
+    /// When there is no way, or no token.
+    pub(crate) async fn authorization(&self) -> Result<Option<http::HeaderValue>, Error> {
+        self.way().await?.tokens.header().await
+    }
+}
+
+/// What makes connections for a pool.
 pub(crate) fn connector(
-    globals: Globals,
+    ahead: Arc<Ahead>,
 ) -> impl tower::Service<
     http::Uri,
     Response = Link,
     Error = tower::BoxError,
     Future = BoxFuture<'static, Result<Link, tower::BoxError>>,
 > + Clone {
-    let found = Arc::new((globals, tokio::sync::OnceCell::<Way>::new()));
     tower::service_fn(move |_: http::Uri| {
-        let found = found.clone();
-        let open = async move {
-            let (globals, way) = &*found;
-            way.get_or_try_init(|| Way::find(globals)).await?.open().await
-        };
-        open.boxed()
+        let ahead = ahead.clone();
+        async move { ahead.way().await?.open().await }.boxed()
     })
 }
 

@@ -4,7 +4,12 @@ use super::{
     event::{Events, TooLarge},
     message,
 };
-use crate::{args::Globals, client, client::way, output::text::clean_line};
+use crate::{
+    args::Globals,
+    client,
+    client::way::{self, Ahead},
+    output::text::clean_line,
+};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
@@ -64,6 +69,7 @@ type Sent = BoxFuture<'static, Result<Response<Incoming>, legacy::Error>>;
 pub(crate) struct Http {
     send: Send,
     url: http::Uri,
+    ahead: Arc<Ahead>,
 }
 
 /// What a POST came to.
@@ -88,6 +94,7 @@ pub(crate) struct Stream {
 impl Http {
     /// Connections that are made when they are needed, along the way that the flags lead.
     pub(crate) fn new(globals: &Globals) -> Self {
+        let ahead = Arc::new(Ahead::new(globals.clone()));
         // One connection for everything: a port-forward takes long to open, and HTTP/2 shares it.
         let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new())
             .http2_only(true)
@@ -95,11 +102,11 @@ impl Http {
             .pool_timer(TokioTimer::new())
             .http2_keep_alive_interval(Duration::from_secs(20))
             .http2_keep_alive_timeout(Duration::from_secs(10))
-            .build(way::connector(globals.clone()));
+            .build(way::connector(ahead.clone()));
         // The API answers to the names of this machine only. Behind a forwarded port it is that too.
         let authority = globals.api_addr.as_ref().map_or_else(|| "localhost".to_owned(), ToString::to_string);
         let url = format!("http://{authority}/mcp").parse().expect("an address makes a URL");
-        Self { send: Box::new(move |request| Box::pin(client.request(request))), url }
+        Self { send: Box::new(move |request| Box::pin(client.request(request))), url, ahead }
     }
 
     /// Sends one, and waits until its answer begins.
@@ -109,10 +116,15 @@ impl Http {
         headers: HeaderMap,
         body: Bytes,
     ) -> Result<Response<Incoming>, Trouble> {
+        let authorization = timeout(BEGIN, self.ahead.authorization()).await.map_err(|_| Trouble::Slow)?;
+        let authorization = authorization.map_err(|error| Trouble::Connection(unreachable(&error)))?;
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = method;
         *request.uri_mut() = self.url.clone();
         *request.headers_mut() = headers;
+        if let Some(token) = authorization {
+            request.headers_mut().insert(header::AUTHORIZATION, token);
+        }
         let sent = timeout(BEGIN, (self.send)(request)).await.map_err(|_| Trouble::Slow)?;
         sent.map_err(|error| Trouble::Connection(told(&error)))
     }
@@ -161,6 +173,21 @@ async fn whole(body: Incoming) -> Result<Bytes, Trouble> {
         Err(error) if error.is::<LengthLimitError>() => Err(Trouble::TooLarge),
         Err(_) => Err(Trouble::Cut),
     }
+}
+
+/// Why there is no way to the API, each cause once, with what to do about it.
+fn unreachable(error: &client::Error) -> String {
+    let mut told = clean_line(&error.to_string());
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        let text = clean_line(&error.to_string());
+        if !told.contains(&text) {
+            told = format!("{told}: {text}");
+        }
+        cause = error.source();
+    }
+    let hint = error.hint().map(|hint| format!(". Hint: {hint}")).unwrap_or_default();
+    format!("linkerd-mcp cannot be reached: {told}{hint}")
 }
 
 /// What went wrong, each cause once, with what to do about it.

@@ -1,7 +1,7 @@
 //! `check` as `linkerd check` runs it, where there is no cluster to look at.
 
 use crate::{
-    cluster::kubernetes,
+    cluster::{kubernetes, token},
     support::{Api, run, serve},
 };
 use serde_json::{Value, json};
@@ -93,6 +93,7 @@ fn installed(path: &str) -> Option<(u16, Value)> {
         "/api/v1/namespaces" => list(json!([{"metadata": {"name": "mesh-tools"}}])),
         "/api/v1/namespaces/mesh-tools/pods" => list(json!([pod])),
         "/api/v1/namespaces/mesh-tools/pods/mcp-api-1/portforward" if path.contains("ports=8086") => None,
+        "/api/v1/namespaces/mesh-tools/serviceaccounts/mcp-viewer/token" => Some(token("viewers")),
         _ => Some((403, json!({"kind": "Status", "message": format!("{path} is forbidden"), "code": 403}))),
     }
 }

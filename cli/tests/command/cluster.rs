@@ -59,7 +59,7 @@ async fn connection(mut stream: TcpStream, api: SocketAddr, answers: Answers) {
     let Some((status, body)) = answers(path) else { return forward(stream, api).await };
     let mut rest = [0; 4096];
     while !matches!(stream.read(&mut rest).await, Ok(0) | Err(_)) {
-        // Requests here have no body and fit a segment.
+        // Requests here fit a segment.
         let body = body.to_string();
         let answer = format!(
             "HTTP/1.1 {status} Said\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: \
@@ -142,8 +142,19 @@ pub(crate) fn installed(path: &str) -> Option<(u16, Value)> {
             Some(list("PodList", json!([mk_pod("Running")])))
         }
         "/api/v1/namespaces/mesh-tools/pods/mcp-api-1/portforward" if path.contains("ports=8086") => None,
+        "/api/v1/namespaces/mesh-tools/serviceaccounts/mcp-viewer/token" => Some(token("viewers")),
+        "/api/v1/namespaces/shop/serviceaccounts/deployer/token" => Some(token("deployers")),
         _ => Some((404, json!({"kind": "Status", "message": format!("no {path}"), "code": 404}))),
     }
+}
+
+/// A token that says whose it is.
+pub(crate) fn token(name: &str) -> (u16, Value) {
+    let status = json!({"token": format!("token-of-{name}"), "expirationTimestamp": "2126-01-01T00:00:00Z"});
+    (
+        201,
+        json!({"kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1", "metadata": {}, "spec": {"audiences": []}, "status": status}),
+    )
 }
 
 async fn graph(kubeconfig: &str, args: &[&str]) -> (i32, String, String) {
@@ -164,6 +175,38 @@ async fn the_extension_is_found_by_its_label_and_asked_through_a_port_forward_ab
 }
 
 #[tokio::test]
+async fn the_api_gets_a_token_of_the_usual_service_account_or_of_the_one_that_is_named() {
+    let api = Api::default();
+    let seen = api.authorization.clone();
+    let address = serve(api).await;
+    let kubeconfig = kubernetes("tokens", address, installed).await;
+    let asked = async |args: &[&str]| {
+        let (code, _, stderr) = graph(&kubeconfig, args).await;
+        (code, seen.lock().take(), stderr)
+    };
+    let (code, token, stderr) = asked(&[]).await;
+    assert_eq!((code, token.as_deref()), (0, Some("Bearer token-of-viewers")), "{stderr}");
+    let (code, token, _) = asked(&["--as-service-account", "shop/deployer"]).await;
+    assert_eq!((code, token.as_deref()), (0, Some("Bearer token-of-deployers")));
+    let direct = format!("--api-addr={address}");
+    let (code, token, _) = asked(&[&direct, "--as-service-account", "shop/deployer"]).await;
+    assert_eq!((code, token.as_deref()), (0, Some("Bearer token-of-deployers")));
+    // Who is asked at an address and knows nobody needs no token.
+    let (code, token, _) = asked(&[&direct]).await;
+    assert_eq!((code, token), (0, None));
+    let (code, token, stderr) = asked(&["--as-service-account", "shop/nobody"]).await;
+    assert_eq!((code, token), (1, None));
+    assert!(
+        stderr.starts_with(
+            "error: you get no token of ServiceAccount shop/nobody, as which the API would know you: no /api"
+        ),
+        "{stderr}"
+    );
+    let (code, _, stderr) = asked(&["--as-service-account", "deployer"]).await;
+    assert_eq!(code, 2, "{stderr}");
+}
+
+#[tokio::test]
 async fn a_port_that_is_not_open_in_the_pod_is_said_as_the_kubelet_says_it() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let nobody = listener.local_addr().expect("bound");
@@ -178,7 +221,7 @@ async fn a_port_that_is_not_open_in_the_pod_is_said_as_the_kubelet_says_it() {
 #[tokio::test]
 async fn each_step_that_fails_says_what_it_was_and_what_to_do() {
     let api = serve(Api::default()).await;
-    let cases: [(&str, Answers, &str, &str); 4] = [
+    let cases: [(&str, Answers, &str, &str); 5] = [
         (
             "not-installed",
             |_| Some(list("NamespaceList", json!([]))),
@@ -213,6 +256,18 @@ async fn each_step_that_fails_says_what_it_was_and_what_to_do() {
             },
             "error: you may not forward a port to pod mesh-tools/mcp-api-1: ",
             "hint: ask for get and list on pods and create on pods/portforward",
+        ),
+        (
+            "no-token-allowed",
+            |path| match path.contains("/token") {
+                true => {
+                    Some(forbidden("serviceaccounts \"mcp-viewer\" is forbidden: cannot create resource"))
+                }
+                false => installed(path),
+            },
+            "error: you get no token of ServiceAccount mesh-tools/mcp-viewer, as which the API would know you: \
+             serviceaccounts \"mcp-viewer\" is forbidden",
+            "hint: ask for create on serviceaccounts/token",
         ),
     ];
     for (name, answers, error, hint) in cases {

@@ -1,5 +1,6 @@
 //! The built command, as a shell runs it, against an API and a Kubernetes in this process.
 
+mod change;
 mod check;
 mod cluster;
 mod demo;

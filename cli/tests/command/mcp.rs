@@ -224,7 +224,7 @@ fn headers(headers: &HeaderMap) -> Value {
     let text = |it: &http::HeaderValue| it.to_str().unwrap_or_default().to_owned();
     headers
         .iter()
-        .filter(|(name, _)| name.as_str().starts_with("mcp-"))
+        .filter(|(name, _)| name.as_str().starts_with("mcp-") || *name == "authorization")
         .map(|(name, it)| (name.as_str(), text(it)))
         .collect()
 }
@@ -360,6 +360,25 @@ async fn headers_say_what_the_body_says() {
     assert_eq!(relay.read().await["method"], "notifications/tools/list_changed");
     let expected = json!({"mcp-protocol-version": "2025-11-25", "mcp-session-id": "s-1"});
     assert_eq!(relay.ask(3, "tools/list", json!({})).await["result"], expected);
+}
+
+#[tokio::test]
+async fn every_request_brings_the_token_of_the_service_account_that_is_named() {
+    let api = Arc::new(Played::default());
+    let address = api.clone().serve().await;
+    let config = kubernetes("mcp-tokens", address, installed).await;
+    let mut relay = Relay::start(&["--kubeconfig", &config, "--as-service-account", "shop/deployer"]);
+    for id in [1, 2] {
+        relay.write(&modern(id, "tools/list", json!({}))).await;
+        assert_eq!(relay.read().await["result"]["authorization"], "Bearer token-of-deployers");
+    }
+    let mut relay = Relay::start(&["--kubeconfig", &config, "--as-service-account", "shop/nobody"]);
+    relay.write(&modern(1, "tools/list", json!({}))).await;
+    let answer = relay.read().await;
+    let (code, said) = error(&answer);
+    assert_eq!(code, -31_001);
+    assert!(said.contains("you get no token of ServiceAccount shop/nobody"), "{said}");
+    assert!(said.contains("Hint: ask for create on serviceaccounts/token"), "{said}");
 }
 
 #[tokio::test]

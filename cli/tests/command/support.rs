@@ -2,12 +2,13 @@
 
 use crate::sample;
 use linkerd_mcp_proto::v1::{
-    CallGraphEdge, CheckAccessRequest, CheckAccessResponse, CompareEndpointsRequest,
-    CompareEndpointsResponse, Decision, Delta, Edge, ExplainDenialsRequest, ExplainDenialsResponse,
-    GetCallGraphRequest, GetCallGraphResponse, GetMeshGraphRequest, GetMeshGraphResponse,
-    LintPoliciesRequest, LintPoliciesResponse, ListAccessRequest, ListAccessResponse, Position,
-    ResolvePolicyRequest, ResolvePolicyResponse, Resync, Snapshot, WatchMeshGraphRequest,
-    WatchMeshGraphResponse,
+    ApplyPlanRequest, ApplyPlanResponse, CallGraphEdge, CheckAccessRequest, CheckAccessResponse,
+    CompareEndpointsRequest, CompareEndpointsResponse, Decision, Delta, Edge, ExplainDenialsRequest,
+    ExplainDenialsResponse, GetCallGraphRequest, GetCallGraphResponse, GetMeshGraphRequest,
+    GetMeshGraphResponse, LintPoliciesRequest, LintPoliciesResponse, ListAccessRequest, ListAccessResponse,
+    ListChangesRequest, ListChangesResponse, PlanChangeRequest, PlanChangeResponse, Position,
+    ProposePolicyRequest, ProposePolicyResponse, ResolvePolicyRequest, ResolvePolicyResponse, Resync,
+    RollbackChangeRequest, RollbackChangeResponse, Snapshot, WatchMeshGraphRequest, WatchMeshGraphResponse,
     mesh_context_server::{MeshContext, MeshContextServer},
     watch_mesh_graph_response::Event,
 };
@@ -33,6 +34,10 @@ pub(crate) struct Api {
     /// How often the first question is answered with "not yet".
     pub(crate) not_yet: AtomicUsize,
     pub(crate) watches: Arc<AtomicUsize>,
+    /// How often something was to be applied.
+    pub(crate) applies: Arc<AtomicUsize>,
+    /// What the last question for the graph had in `authorization`.
+    pub(crate) authorization: Arc<parking_lot::Mutex<Option<String>>>,
 }
 
 #[tonic::async_trait]
@@ -41,6 +46,8 @@ impl MeshContext for Api {
         &self,
         request: Request<GetMeshGraphRequest>,
     ) -> Result<Response<GetMeshGraphResponse>, Status> {
+        let authorization = request.metadata().get("authorization").map(|it| it.to_str().expect("text"));
+        *self.authorization.lock() = authorization.map(str::to_owned);
         let waiting = self.not_yet.load(Ordering::SeqCst);
         if waiting > 0 {
             self.not_yet.store(waiting - 1, Ordering::SeqCst);
@@ -181,6 +188,97 @@ impl MeshContext for Api {
         let request = request.into_inner();
         match (request.workload.as_str(), request.namespace.as_str()) {
             ("shop/deployment/cart", "") | ("", "shop") => Ok(Response::new(sample::policy::resolved())),
+            other => Err(Status::invalid_argument(format!("unexpected question {other:?}"))),
+        }
+    }
+
+    /// What is managed elsewhere is refused, and what is simulated has no plan.
+    async fn plan_change(
+        &self,
+        request: Request<PlanChangeRequest>,
+    ) -> Result<Response<PlanChangeResponse>, Status> {
+        let request = request.into_inner();
+        if request.manifest.contains("flux") {
+            return Ok(Response::new(sample::change::refused()));
+        }
+        let expected = PlanChangeRequest {
+            manifest: "kind: Server\n".to_owned(),
+            removes: vec!["server/shop/web".to_owned()],
+            namespace: "shop".to_owned(),
+            force: false,
+            simulate_only: request.simulate_only,
+        };
+        if request != expected {
+            return Err(Status::invalid_argument(format!("unexpected question {request:?}")));
+        }
+        let mut answer = sample::change::planned();
+        if request.simulate_only {
+            answer.plan.clear();
+        }
+        Ok(Response::new(answer))
+    }
+
+    /// A plan is good once. That the API is not ready is no reason to try again what writes.
+    async fn apply_plan(
+        &self,
+        request: Request<ApplyPlanRequest>,
+    ) -> Result<Response<ApplyPlanResponse>, Status> {
+        let request = request.into_inner();
+        match (request.plan.as_str(), self.applies.fetch_add(1, Ordering::SeqCst)) {
+            ("p-7.secret", 0) => {
+                let mut answer = sample::change::applied();
+                if request.guard.is_none_or(|guard| guard.seconds != 300) {
+                    answer.guarded_until = None;
+                }
+                Ok(Response::new(answer))
+            }
+            ("p-8.fails", 0) => Ok(Response::new(sample::change::failed())),
+            ("p-9.away", 0) => Err(Status::unavailable("no snapshot has come yet")),
+            other => Err(Status::failed_precondition(format!("unexpected plan {other:?}"))),
+        }
+    }
+
+    async fn rollback_change(
+        &self,
+        request: Request<RollbackChangeRequest>,
+    ) -> Result<Response<RollbackChangeResponse>, Status> {
+        let request = request.into_inner();
+        let applied = sample::change::applied();
+        match request.change_id.as_str() {
+            "c-7f3a" => Ok(Response::new(RollbackChangeResponse {
+                accepted: true,
+                change_id: "c-8000".to_owned(),
+                objects: applied.objects,
+                text: request.reason,
+            })),
+            other => Err(Status::not_found(format!("there is no change `{other}`"))),
+        }
+    }
+
+    async fn list_changes(
+        &self,
+        request: Request<ListChangesRequest>,
+    ) -> Result<Response<ListChangesResponse>, Status> {
+        let request = request.into_inner();
+        let mut answer = sample::change::listed();
+        match (request.namespace.as_str(), request.change_id.as_str(), request.limit) {
+            ("shop", "", 50) => {}
+            ("quiet", "", 50) => answer = ListChangesResponse::default(),
+            ("", "c-7f3a", 50) => answer.changes.truncate(1),
+            other => return Err(Status::invalid_argument(format!("unexpected question {other:?}"))),
+        }
+        Ok(Response::new(answer))
+    }
+
+    async fn propose_policy(
+        &self,
+        request: Request<ProposePolicyRequest>,
+    ) -> Result<Response<ProposePolicyResponse>, Status> {
+        let request = request.into_inner();
+        match (request.target.as_str(), request.namespace.as_str(), request.enforce) {
+            ("shop/deployment/cart", "", true) | ("", "shop", false) => {
+                Ok(Response::new(sample::change::proposed()))
+            }
             other => Err(Status::invalid_argument(format!("unexpected question {other:?}"))),
         }
     }

@@ -1,6 +1,7 @@
 //! One graph with everything that an output can meet: HTTP, gRPC and TCP, unknown numbers, unmeshed ends, denials,
 //! an external destination, calls between namespaces, and text that a hostile cluster could send.
 
+pub(crate) mod change;
 pub(crate) mod policy;
 
 use linkerd_mcp_proto::v1::{

@@ -11,7 +11,11 @@
 use super::{Edit, Impact, Trial, edit::EditsError, simulate};
 use crate::{
     id::PolicyId,
-    policy::{Finding, ask::Mesh, lint},
+    policy::{
+        Finding,
+        ask::Mesh,
+        lint::{Code, lint},
+    },
 };
 use serde::Serialize;
 use std::{cmp::Reverse, fmt};
@@ -117,15 +121,28 @@ fn findings(trial: &Trial<'_>) -> Vec<Finding> {
     for namespace in &trial.namespaces {
         let before = lint(&trial.mesh, Some(namespace));
         for finding in lint(&trial.mesh_after(), Some(namespace)) {
-            let known = before.iter().any(|old| {
-                old.code == finding.code && old.objects == finding.objects && old.severity >= finding.severity
-            });
-            if !known || finding.objects.first().is_some_and(|first| edited.contains(first)) {
+            let known = before.iter().any(|old| is_known(old, &finding));
+            let edited = finding.objects.first().is_some_and(|first| edited.contains(first));
+            if !known || (edited && !is_of_the_past(finding.code)) {
                 findings.push(finding);
             }
         }
     }
     findings
+}
+
+/// True when the finding was there before. One about a port is the same whatever objects it is laid on.
+fn is_known(old: &Finding, new: &Finding) -> bool {
+    let same = match new.code {
+        Code::ProbeLockedOut => old.objects.last() == new.objects.last(),
+        _ => old.objects == new.objects,
+    };
+    old.code == new.code && same && old.severity >= new.severity
+}
+
+/// What is no reason against an edit of an object when it was so before the edit: calls that are lost already.
+fn is_of_the_past(code: Code) -> bool {
+    matches!(code, Code::ProbeLockedOut | Code::ScrapeLockedOut)
 }
 
 // === impl Scene ===

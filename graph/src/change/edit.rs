@@ -25,7 +25,7 @@ pub const CHANGEABLE: [Kind; 7] = [
 ];
 
 /// The most edits that are judged together.
-pub const MOST_EDITS: usize = 100;
+pub const MOST_EDITS: usize = 300;
 
 /// One object before and after.
 #[derive(Debug, Clone, PartialEq)]
@@ -93,8 +93,8 @@ pub fn fit(edits: &[Edit]) -> Result<(), EditsError> {
 
 /// What the edits do to the objects of a mesh.
 ///
-/// What Linkerd wrote into the status of the touched routes, and of the others on the Servers that they name, is no
-/// longer true once it has looked at them again: it is left out, so that acceptance is worked out anew.
+/// What Linkerd wrote into the status of edited routes is no longer true once it has looked at them again, nor is that of
+/// routes whose Server comes or goes or gets another GRPCRoute: it is left out, so that acceptance is worked out anew.
 pub fn changes(objects: &Objects, edits: &[Edit]) -> Vec<ObjectChange> {
     let mut changes: Vec<ObjectChange> = edits.iter().map(Edit::change).collect();
     let edited: BTreeSet<(Kind, &Key)> = edits.iter().map(|edit| (edit.kind, &edit.key)).collect();
@@ -116,14 +116,17 @@ pub fn changes(objects: &Objects, edits: &[Edit]) -> Vec<ObjectChange> {
     changes
 }
 
-/// The Servers that come, go or change, and those that changed routes name.
+/// The Servers that come or go, and those that changed GRPCRoutes name: such a route ends the acceptance of HTTPRoutes.
 fn touched_servers(edits: &[Edit]) -> BTreeSet<Key> {
     let mut servers = BTreeSet::new();
     for edit in edits {
-        if edit.kind == Kind::Server {
-            servers.insert(edit.key.clone());
+        match edit.kind {
+            Kind::Server if edit.before.is_some() != edit.after.is_some() => {
+                servers.insert(edit.key.clone());
+            }
+            Kind::GRPCRoute => servers.extend(edit.versions().flat_map(refers::parents)),
+            _ => {}
         }
-        servers.extend(edit.versions().flat_map(refers::parents));
     }
     servers
 }

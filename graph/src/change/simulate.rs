@@ -6,11 +6,13 @@
 use super::{Edit, Trial};
 use crate::{
     id::{Destination, EdgeId, Source, Text, WorkloadId, as_text},
+    kind::Kind,
     metrics::EdgeMetrics,
     model::Edge,
     policy::{
         Client, Decision, Reason,
         ask::{Callee, Endpoint, Mesh},
+        selector::tells_pods_apart,
         verdict::Origin,
     },
     query::{self, Node},
@@ -18,7 +20,7 @@ use crate::{
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
-mod client;
+pub(super) mod client;
 mod judge;
 mod permission;
 
@@ -188,6 +190,7 @@ fn notes(trial: &Trial<'_>, in_part: bool) -> Vec<String> {
                 .to_owned(),
         );
     }
+    notes.extend(apart(trial));
     if in_part {
         notes.push(
             "The ports are too many to say for all of them who gains or loses a permission.".to_owned(),
@@ -196,12 +199,33 @@ fn notes(trial: &Trial<'_>, in_part: bool) -> Vec<String> {
     notes
 }
 
+/// Pods that differ in such a label alone are told of as one, unless a Server looks at it already.
+fn apart(trial: &Trial<'_>) -> Option<String> {
+    let servers = trial.edits.iter().filter(|edit| edit.kind == Kind::Server);
+    let mut labels = servers.filter_map(|edit| {
+        let labels = edit.after.as_ref()?.spec.pointer("/podSelector/matchLabels")?.as_object()?;
+        labels.keys().find(|label| tells_pods_apart(label)).map(|label| (edit.id(), label))
+    });
+    labels.next().map(|(id, label)| {
+        format!(
+            "{id} selects pods by {label}, in which pods of one workload differ; of these only the first is looked at."
+        )
+    })
+}
+
 // --- which edges ---
 
 /// The edges that may lead to a touched port, each once.
 fn edges<'a>(trial: &Trial<'a>) -> BTreeMap<&'a EdgeId, &'a Edge> {
-    let Mesh { graph, index, .. } = trial.mesh;
-    let workloads: BTreeSet<&WorkloadId> = trial.ports.iter().map(|port| port.endpoint.workload).collect();
+    edges_to(&trial.mesh, trial.ports.iter().map(|port| port.endpoint.workload).collect())
+}
+
+/// The edges that may lead to workloads, each once.
+pub(super) fn edges_to<'a>(
+    mesh: &Mesh<'a>,
+    workloads: BTreeSet<&WorkloadId>,
+) -> BTreeMap<&'a EdgeId, &'a Edge> {
+    let (graph, index) = (mesh.graph, mesh.index);
     let mut nodes = BTreeSet::new();
     for id in workloads {
         nodes.insert(Node::Workload(id.clone()));
@@ -210,6 +234,35 @@ fn edges<'a>(trial: &Trial<'a>) -> BTreeMap<&'a EdgeId, &'a Edge> {
     }
     let to = nodes.iter().flat_map(|node| query::edges::to(graph, index, node));
     to.map(|(id, edge)| (id, &**edge)).collect()
+}
+
+/// The ports that an edge leads to.
+pub(super) struct Uses<'a> {
+    pub(super) by_port: BTreeMap<u16, Vec<Endpoint<'a>>>,
+    /// Why it is not known which of them.
+    pub(super) doubt: Option<String>,
+}
+
+/// The ports that an edge leads to.
+pub(super) fn uses<'a>(mesh: &Mesh<'a>, edge: &Edge) -> Uses<'a> {
+    let mut by_port: BTreeMap<u16, Vec<Endpoint<'a>>> = BTreeMap::new();
+    let mut dialed = BTreeSet::new();
+    for target in targets(edge) {
+        for endpoint in target.endpoints(mesh).unwrap_or_default() {
+            dialed.insert(endpoint.dialed);
+            by_port.entry(endpoint.port).or_default().push(endpoint);
+        }
+    }
+    let doubt = match &edge.dst {
+        Destination::Workload(id, None) if by_port.len() > 1 => {
+            Some(format!("the port of {id} that is called is not known"))
+        }
+        Destination::Service(id, None) if dialed.len() > 1 => {
+            Some(format!("the port of Service {id} that is called is not known"))
+        }
+        _ => None,
+    };
+    Uses { by_port, doubt }
 }
 
 /// What an edge leads to; where a route sends it elsewhere, there.
@@ -257,43 +310,16 @@ struct Judged<'a> {
 
 /// The flows of an edge, one for each touched port that it uses.
 fn of_edge<'a>(trial: &Trial<'a>, id: &'a EdgeId, edge: &'a Edge) -> Vec<Judged<'a>> {
-    let mut by_port: BTreeMap<u16, Vec<Endpoint<'a>>> = BTreeMap::new();
-    let mut dialed = BTreeSet::new();
-    for target in targets(edge) {
-        for endpoint in target.endpoints(&trial.mesh).unwrap_or_default() {
-            dialed.insert(endpoint.dialed);
-            by_port.entry(endpoint.port).or_default().push(endpoint);
-        }
-    }
-    // Calls to a workload go to ports that nobody needs to declare.
-    if let (Destination::Workload(id, None), true) = (&edge.dst, by_port.len() > 1) {
-        return in_doubt(trial, edge, by_port, format!("the port of {id} that is called is not known"));
-    }
-    if let (Destination::Service(id, None), true) = (&edge.dst, dialed.len() > 1) {
-        return in_doubt(
-            trial,
-            edge,
-            by_port,
-            format!("the port of Service {id} that is called is not known"),
-        );
-    }
+    let Uses { mut by_port, doubt } = uses(&trial.mesh, edge);
     let touched = |endpoints: &Vec<Endpoint<'a>>| endpoints.iter().any(|it| trial.touched(it).is_some());
     by_port.retain(|_, endpoints| touched(endpoints));
-    by_port.into_iter().map(|(port, endpoints)| judge::flow(trial, id, edge, port, &endpoints)).collect()
-}
-
-/// One flow of which the port is not known, if any that it may use is touched.
-fn in_doubt<'a>(
-    trial: &Trial<'a>,
-    edge: &'a Edge,
-    by_port: BTreeMap<u16, Vec<Endpoint<'a>>>,
-    why: String,
-) -> Vec<Judged<'a>> {
-    let mut endpoints = by_port.values().flatten();
-    let id = trial.mesh.graph.edges.get_key_value(&EdgeId::new(&edge.src, &edge.dst)).map(|(id, _)| id);
-    match (endpoints.any(|endpoint| trial.touched(endpoint).is_some()), id) {
-        (true, Some(id)) => vec![Judged::unknown(trial, id, edge, None, why)],
-        _ => Vec::new(),
+    match doubt {
+        Some(_) if by_port.is_empty() => Vec::new(),
+        Some(why) => vec![Judged::unknown(trial, id, edge, None, why)],
+        None => by_port
+            .into_iter()
+            .map(|(port, endpoints)| judge::flow(trial, id, edge, port, &endpoints))
+            .collect(),
     }
 }
 

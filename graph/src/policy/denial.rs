@@ -52,22 +52,42 @@ pub struct Explained<'a> {
     pub flips: Vec<Flip>,
 }
 
-/// What is denied now, the most frequent first.
-///
-/// `from` leaves what is denied to this client, `to` what is denied by it, `namespace` what is denied by servers in
-/// it. Of unmeshed clients the counters know no names, so `from` an address keeps all of them.
+/// One call that is denied, answered with 404 or let in by `audit` alone, before anybody has asked why.
+#[derive(Debug, Clone, Copy)]
+pub struct Denied<'a> {
+    id: &'a EdgeId,
+    edge: &'a Arc<Edge>,
+    row: &'a EdgeMetrics,
+}
+
+/// What is denied now, the most frequent first, with the reasons of all of it: as [`denied`] finds it.
 pub fn denials<'a>(
     mesh: &Mesh<'a>,
     from: Option<&Caller>,
     to: Option<&Callee>,
     namespace: Option<&str>,
 ) -> Vec<Denial<'a>> {
+    let mut tries = MAX_TRIED;
+    let explained = |it: Denied<'a>| denial(mesh, it, MAX_ACCESSES, &mut tries);
+    denied(mesh, from, to, namespace).into_iter().map(explained).collect()
+}
+
+/// What is denied now, the most frequent first.
+///
+/// `from` leaves what is denied to this client, `to` what is denied by it, `namespace` what is denied by servers in
+/// it. Of unmeshed clients the counters know no names, so `from` an address keeps all of them.
+pub fn denied<'a>(
+    mesh: &Mesh<'a>,
+    from: Option<&Caller>,
+    to: Option<&Callee>,
+    namespace: Option<&str>,
+) -> Vec<Denied<'a>> {
     let troubled = mesh.metrics.iter().filter(|(_, row)| frequency(row) > 0.0);
     let edges = troubled.filter_map(|(id, row)| {
         let (id, edge) = mesh.graph.edges.get_key_value(id)?;
         Some((id, edge, row))
     });
-    let mut wanted: Vec<(&EdgeId, &Arc<Edge>, &EdgeMetrics)> = edges
+    let mut wanted: Vec<(&'a EdgeId, &'a Arc<Edge>, &'a EdgeMetrics)> = edges
         .filter(|(_, edge, _)| from.is_none_or(|from| is_from(mesh, edge, from)))
         .filter(|(_, edge, _)| to.is_none_or(|to| is_to(mesh, edge, to)))
         .filter(|(_, edge, _)| namespace.is_none_or(|namespace| is_in(edge, namespace)))
@@ -79,8 +99,7 @@ pub fn denials<'a>(
             .then_with(|| order(y).1.total_cmp(&order(x).1).then_with(|| a.cmp(b)))
     });
     wanted.truncate(MAX_DENIALS);
-    let mut tries = MAX_TRIED;
-    wanted.into_iter().map(|(id, edge, row)| denial(mesh, id, edge, row, &mut tries)).collect()
+    wanted.into_iter().map(|(id, edge, row)| Denied { id, edge, row }).collect()
 }
 
 /// What is denied or not routed per second, else what an audit lets in.
@@ -150,19 +169,15 @@ fn is_in(edge: &Edge, namespace: &str) -> bool {
 
 // --- what the policies say ---
 
-fn denial<'a>(
-    mesh: &Mesh<'a>,
-    id: &'a EdgeId,
-    edge: &'a Edge,
-    row: &EdgeMetrics,
-    tries: &mut usize,
-) -> Denial<'a> {
+/// `tried` is how many of its cases changes are tried for, as long as there are `tries`.
+fn denial<'a>(mesh: &Mesh<'a>, denied: Denied<'a>, tried: usize, tries: &mut usize) -> Denial<'a> {
+    let Denied { id, edge, row } = denied;
     let mut accesses = accesses(mesh, edge);
     accesses.truncate(MAX_ACCESSES);
     let text = text::of(mesh, edge, row, &accesses);
     let unrouted = row.unrouted.is_some_and(|rate| rate > 0.0);
-    let explained = accesses.into_iter().map(|access| {
-        if *tries == 0 {
+    let explained = accesses.into_iter().enumerate().map(|(at, access)| {
+        if *tries == 0 || at >= tried {
             return Explained { access, flips: Vec::new() };
         }
         *tries -= 1;
@@ -237,6 +252,16 @@ fn targets(edge: &Edge) -> Vec<Callee> {
         Destination::Service(id, port) => vec![Callee::Service(id.clone(), *port)],
         Destination::Workload(id, port) => vec![Callee::Workload(id.clone(), *port)],
         Destination::External(id) => vec![Callee::External(id.clone())],
+    }
+}
+
+// === impl Denied ===
+
+impl<'a> Denied<'a> {
+    /// What the policies say about it, and for the first `tried` cases what would change it: each takes milliseconds in a
+    /// large mesh.
+    pub fn explain(self, mesh: &Mesh<'a>, tried: usize) -> Denial<'a> {
+        denial(mesh, self, tried, &mut { MAX_TRIED })
     }
 }
 

@@ -32,6 +32,7 @@ mod object;
 mod route;
 
 pub use object::manifest;
+pub(crate) use object::{free_name, new, reference};
 
 /// The most flips of one call.
 const MAX_FLIPS: usize = 3;

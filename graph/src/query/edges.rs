@@ -7,10 +7,13 @@ use crate::{
     model::{Edge, Graph, Meshed, Tls},
 };
 use imbl::OrdMap;
-use std::{borrow::Borrow, ops::Bound, sync::Arc};
+use std::{borrow::Borrow, cmp::Ordering, ops::Bound, sync::Arc};
 
 /// An edge of a graph with its id.
 pub type EdgeRef<'a> = (&'a EdgeId, &'a Arc<Edge>);
+
+/// An edge with its numbers, where they are known.
+pub type Numbered<'a> = (EdgeRef<'a>, Option<&'a EdgeMetrics>);
 
 /// By which number edges are ranked, highest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,22 +74,41 @@ pub fn to<'a>(graph: &'a Graph, index: &Index, node: &Node) -> Vec<EdgeRef<'a>> 
     index.callers(node.key()).filter_map(|id| graph.edges.get_key_value(id)).collect()
 }
 
+/// All edges with their numbers, where they are known, ordered by id. Edges and numbers are both in that order, so
+/// nothing is searched for.
+pub fn with_numbers<'a>(graph: &'a Graph, metrics: &'a Metrics) -> impl Iterator<Item = Numbered<'a>> {
+    let mut rows = metrics.iter().peekable();
+    graph.edges.iter().map(move |edge| {
+        // Numbers of edges that are not in the graph any more, or not yet.
+        while rows.next_if(|(id, _)| *id < edge.0).is_some() {}
+        (edge, rows.next_if(|(id, _)| *id == edge.0).map(|(_, numbers)| numbers))
+    })
+}
+
 /// The `count` edges with the highest number, highest first, with that number. Edges whose number is zero or not
 /// known are not ranked.
 pub fn top<'a>(
-    edges: impl IntoIterator<Item = EdgeRef<'a>>,
-    metrics: &Metrics,
+    edges: impl IntoIterator<Item = Numbered<'a>>,
     rank: Rank,
     count: usize,
 ) -> Vec<(EdgeRef<'a>, f64)> {
-    let number = |(id, _): &EdgeRef<'a>| metrics.get(id).and_then(|numbers| rank.of(numbers));
-    let mut ranked: Vec<_> = edges
-        .into_iter()
-        .filter_map(|edge| number(&edge).filter(|number| *number > 0.0).map(|number| (edge, number)))
-        .collect();
-    ranked.sort_by(|((a, _), x), ((b, _), y)| y.total_cmp(x).then_with(|| a.cmp(b)));
+    let number = |numbers: Option<&EdgeMetrics>| rank.of(numbers?).filter(|number| *number > 0.0);
+    let ranked = edges.into_iter().filter_map(|(edge, numbers)| number(numbers).map(|number| (edge, number)));
+    let mut ranked: Vec<_> = ranked.collect();
+    first(&mut ranked, count, |((a, _), x), ((b, _), y)| y.total_cmp(x).then_with(|| a.cmp(b)));
     ranked.truncate(count);
     ranked
+}
+
+/// Brings the `count` first of `items` to the beginning and into order; the others follow in none.
+pub fn first<T>(items: &mut [T], count: usize, order: impl Fn(&T, &T) -> Ordering) {
+    let mut head = items;
+    if count > 0 && count < head.len() {
+        head = head.select_nth_unstable_by(count, &order).0;
+    }
+    if count > 0 {
+        head.sort_unstable_by(order);
+    }
 }
 
 /// True when the edge has this trouble. What is not known is not held against it.

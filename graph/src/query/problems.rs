@@ -3,16 +3,20 @@
 //! Calls to one destination with one trouble are one problem, so that a Service that is down is not a list of all its
 //! callers. What is not known is not held against anybody.
 
-use super::{Node, edges::EdgeRef};
+use super::{
+    Node,
+    edges::{EdgeRef, with_numbers},
+};
 use crate::{
     id::{Destination, EdgeId, ServiceId, Source, WorkloadId},
     metrics::{EdgeMetrics, Metrics},
-    model::{Edge, Graph, Meshed, Tls},
+    model::{Edge, Graph, Meshed, Service, Tls},
     policy::lint::{Finding, Severity},
 };
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
 };
 
 /// What problems are looked for in.
@@ -193,11 +197,11 @@ fn calls<'a>(seen: &Seen<'a>, found: &mut Vec<Problem<'a>>) {
     let slow = slow_from(seen.metrics);
     let mut gathered: BTreeMap<(Kind, Node), Gathered<'a>> = BTreeMap::new();
     let none = EdgeMetrics::default();
-    for (id, edge) in &seen.graph.edges {
+    for ((id, edge), numbers) in with_numbers(seen.graph, seen.metrics) {
         if !is_wanted(seen, edge) {
             continue;
         }
-        let numbers = seen.metrics.get(id).unwrap_or(&none);
+        let numbers = numbers.unwrap_or(&none);
         let mut has =
             |kind, weight: f64, grave| {
                 let it = gathered.entry((kind, Node::of_destination(&edge.dst))).or_insert_with(|| {
@@ -310,22 +314,29 @@ fn is_wanted(seen: &Seen<'_>, edge: &Edge) -> bool {
 // --- nodes ---
 
 fn services<'a>(seen: &Seen<'a>, found: &mut Vec<Problem<'a>>) {
-    let mut called: BTreeMap<&ServiceId, f64> = BTreeMap::new();
-    for (id, edge) in &seen.graph.edges {
-        if let Destination::Service(service, _) = &edge.dst {
-            *called.entry(service).or_default() += seen.metrics.get(id).map_or(0.0, rate_of);
-        }
-    }
-    for (id, service) in &seen.graph.services {
+    let empty = |(id, service): &(&'a ServiceId, &'a Arc<Service>)| {
         let here = seen.namespace.is_none_or(|it| id.namespace() == it);
         // The API server is behind this one, which is no pod.
         let of_kubernetes = id.as_str() == "default/kubernetes";
-        if !here || of_kubernetes || !service.workloads.is_empty() || service.mirror_of.is_some() {
-            continue;
+        here && !of_kubernetes && service.workloads.is_empty() && service.mirror_of.is_none()
+    };
+    // Most meshes have few of them, so the calls of the others are not added up.
+    let mut called: BTreeMap<&ServiceId, Option<f64>> =
+        seen.graph.services.iter().filter(empty).map(|(id, _)| (id, None)).collect();
+    if called.is_empty() {
+        return;
+    }
+    for ((_, edge), numbers) in with_numbers(seen.graph, seen.metrics) {
+        if let Destination::Service(service, _) = &edge.dst
+            && let Some(rps) = called.get_mut(service)
+        {
+            *rps.get_or_insert(0.0) += numbers.map_or(0.0, rate_of);
         }
-        let (severity, weight, evidence) = match called.get(id) {
+    }
+    for (id, rps) in called {
+        let (severity, weight, evidence) = match rps {
             Some(rps) => {
-                (Severity::Error, *rps, format!("is called ({}/s) and no pod stands behind it", short(*rps)))
+                (Severity::Error, rps, format!("is called ({}/s) and no pod stands behind it", short(rps)))
             }
             None => (Severity::Info, 0.0, "no pod stands behind it, and no call to it is seen".to_owned()),
         };

@@ -229,7 +229,7 @@ fn edges_are_ranked_by_a_number_and_the_unknown_is_not_ranked() {
         (DB_TO_WEB, row(0.0, Some(1.0))),
     ]);
     let top = |rank| {
-        edges::top(&graph.edges, &metrics, rank, 2)
+        edges::top(edges::with_numbers(&graph, &metrics), rank, 2)
             .into_iter()
             .map(|((id, _), number)| (id.to_string(), number))
             .collect::<Vec<_>>()
@@ -237,6 +237,35 @@ fn edges_are_ranked_by_a_number_and_the_unknown_is_not_ranked() {
     assert_eq!(top(Rank::Rps), [(CART_TO_DB.to_owned(), 9.0), (WEB_TO_CART.to_owned(), 5.0)]);
     assert_eq!(top(Rank::ErrorRate), [(WEB_TO_CART.to_owned(), 0.5)]);
     assert_eq!(top(Rank::Denied), []);
+}
+
+#[test]
+fn edges_and_numbers_are_brought_together_where_either_lacks_some() {
+    let graph = mk_ring();
+    let row = |rps| EdgeMetrics { rps: Some(rps), ..EdgeMetrics::default() };
+    // Numbers of an edge that is gone, before, between and behind those that are there.
+    let metrics = mk_metrics(&[
+        ("a/deployment/gone->a/gone:1", row(1.0)),
+        (CART_TO_DB, row(2.0)),
+        ("shop/deployment/cart->zzz/gone:1", row(3.0)),
+        ("zzz/deployment/gone->a/gone:1", row(4.0)),
+    ]);
+    let together: Vec<_> = edges::with_numbers(&graph, &metrics).collect();
+    let one_by_one: Vec<_> = graph.edges.iter().map(|edge| (edge, metrics.get(edge.0))).collect();
+    assert_eq!(together, one_by_one);
+    assert_eq!(together.iter().filter(|(_, numbers)| numbers.is_some()).count(), 1);
+}
+
+#[test]
+fn the_first_of_a_list_are_those_of_the_sorted_list() {
+    let items: Vec<u32> = (0..50).map(|it| it * 37 % 50).collect();
+    let sorted: Vec<u32> = (0..50).collect();
+    for count in [0, 1, 7, 49, 50, 51, usize::MAX] {
+        let mut some = items.clone();
+        edges::first(&mut some, count, Ord::cmp);
+        let head = count.min(50);
+        assert_eq!(some[..head], sorted[..head], "{count}");
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! How fast the parts are, each next to the least work that could do the same, measured in turns in the same run.
 //!
-//! `cargo bench -p linkerd-mcp-test --bench speed -- snapshot watch` runs two sections; without names all run.
+//! `cargo bench -p linkerd-mcp-test --bench speed -- snapshot watch` runs two sections; without names all run but
+//! those in `BY_NAME`.
 //! Milliseconds of a shared machine say little; the ratio to the floor is what compares from run to run.
 
 #![expect(clippy::print_stdout, reason = "the table is what a benchmark is for")]
@@ -8,9 +9,11 @@
 
 mod access;
 mod assemble;
+mod load;
 mod mcp;
 mod measure;
 mod mesh;
+mod peers;
 mod rpc;
 mod serve;
 mod watch;
@@ -33,6 +36,9 @@ const SECTIONS: [Section; 9] = [
     ("mcp", mcp::mcp),
 ];
 
+/// What needs programs of others, so that it runs only when it is named.
+const BY_NAME: [Section; 1] = [("peers", peers::peers)];
+
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     if !args.iter().any(|arg| arg == "--bench") {
@@ -40,8 +46,9 @@ fn main() {
         return;
     }
     let wanted: Vec<&str> = args.iter().map(String::as_str).filter(|arg| !arg.starts_with("--")).collect();
-    for (name, section) in SECTIONS {
-        if wanted.is_empty() || wanted.contains(&name) {
+    let all = SECTIONS.iter().map(|it| (it, wanted.is_empty())).chain(BY_NAME.iter().map(|it| (it, false)));
+    for ((name, section), unnamed) in all {
+        if unnamed || wanted.contains(name) {
             let mut table = Table::new(name);
             section(&mut table);
             table.end();

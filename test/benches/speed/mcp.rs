@@ -2,33 +2,19 @@
 //! writes an answer of the same bytes.
 
 use crate::{
+    load::{self, Round},
     measure::{Compared, Table, quantile, size, time},
-    mesh::{SMALL, Size},
-    rpc::{Served, client_runtime, feed, serve as start, server_runtime, server_time},
+    mesh::SMALL,
+    rpc::{client_runtime, serve as start, server_runtime, server_time, snapshot_of},
 };
 use axum::{Json, Router, routing::post};
-use linkerd_mcp_graph::feed::{Event, Position, Snapshot};
 use serde::Serialize;
 use serde_json::{Value, json};
-use std::{net::SocketAddr, sync::Arc, time::Duration};
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
-    runtime::Runtime,
-    time::Instant,
-};
+use std::{net::SocketAddr, sync::Arc};
+use tokio::{net::TcpListener, runtime::Runtime};
 use tonic::{service::Routes, transport::server::TcpIncoming};
 
 const ROUNDS: usize = 7;
-
-/// What one round of calls came to.
-#[derive(Debug, Clone, Copy)]
-struct Round {
-    /// CPU time of the server for one call.
-    busy: Duration,
-    p50: Duration,
-    per_second: f64,
-}
 
 /// The least that can answer: it reads JSON, and writes JSON that is there.
 struct Floor {
@@ -65,7 +51,7 @@ impl Floor {
 }
 
 pub(crate) fn mcp(table: &mut Table) {
-    let served = api(SMALL);
+    let served = start(1, snapshot_of(SMALL));
     let client = client_runtime();
     for (tool, arguments) in [
         ("find_edges", json!({"from": "team-000/gateway-0", "limit": 10})),
@@ -73,8 +59,9 @@ pub(crate) fn mcp(table: &mut Table) {
         ("get_mesh_overview", json!({})),
         ("check_access", json!({"from": "team-000/accounts-1", "to": "team-000/gateway-0:80"})),
     ] {
-        let request = request(tool, &arguments);
-        let answer = client.block_on(once(served.address, &request));
+        let request = load::request("2026-07-28", tool, &arguments);
+        let answer = client.block_on(load::once(served.address, &request));
+        let answer: Value = serde_json::from_str(&answer).unwrap();
         let result = answer["result"].clone();
         assert!(result["content"].is_array(), "{answer}");
         let bytes = answer.to_string().len();
@@ -90,16 +77,8 @@ pub(crate) fn mcp(table: &mut Table) {
     }
 }
 
-fn api(of: Size) -> Served {
-    let mesh = of.mesh();
-    let (sender, subscription) = feed();
-    let position = Position { epoch: 1, seq: 1 };
-    let snapshot = Snapshot { position, as_of_ms: 0, graph: mesh.graph, metrics: mesh.metrics };
-    assert!(sender.send(Event::Snapshot(snapshot)).is_ok());
-    let served = start(1, subscription);
-    // The server waits for ever when the sending end is gone.
-    drop(sender);
-    served
+async fn round(address: SocketAddr, request: &Arc<[u8]>, connections: usize, calls: usize) -> Round {
+    load::round(address, request, connections, calls, server_time).await
 }
 
 fn compare(
@@ -125,91 +104,4 @@ fn compare(
         quantile(&mut of_floor, 0.5)
     );
     table.compared(&format!("CPU of the server: {what}; floor: bare JSON-RPC"), busy, &note);
-}
-
-/// As a client of 2026-07-28 writes it.
-fn request(tool: &str, arguments: &Value) -> Arc<[u8]> {
-    let meta = json!({
-        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-        "io.modelcontextprotocol/clientInfo": {"name": "bench", "version": "1"},
-        "io.modelcontextprotocol/clientCapabilities": {},
-    });
-    let params = json!({"name": tool, "arguments": arguments, "_meta": meta});
-    let body = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}).to_string();
-    let head = format!(
-        "POST /mcp HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\naccept: application/json, \
-         text/event-stream\r\nmcp-protocol-version: 2026-07-28\r\nmcp-method: tools/call\r\nmcp-name: {tool}\r\n\
-         content-length: {}\r\n\r\n",
-        body.len()
-    );
-    [head.as_bytes(), body.as_bytes()].concat().into()
-}
-
-async fn round(address: SocketAddr, request: &Arc<[u8]>, connections: usize, calls: usize) -> Round {
-    let mut streams = Vec::new();
-    for _ in 0..connections {
-        streams.push(connect(address).await);
-    }
-    let (before, began) = (server_time(), Instant::now());
-    let clients: Vec<_> = streams
-        .into_iter()
-        .map(|mut stream| {
-            let request = request.clone();
-            tokio::spawn(async move {
-                let (mut each, mut answer) = (Vec::with_capacity(calls), Vec::new());
-                for _ in 0..calls {
-                    let began = Instant::now();
-                    ask(&mut stream, &request, &mut answer).await;
-                    each.push(began.elapsed());
-                }
-                each
-            })
-        })
-        .collect();
-    let mut each = Vec::new();
-    for client in clients {
-        each.extend(client.await.unwrap());
-    }
-    let took = began.elapsed();
-    let busy = (server_time() - before) / u32::try_from(each.len()).unwrap();
-    let per_second = each.len() as f64 / took.as_secs_f64();
-    Round { busy, p50: quantile(&mut each, 0.5), per_second }
-}
-
-async fn connect(address: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect(address).await.unwrap();
-    stream.set_nodelay(true).unwrap();
-    stream
-}
-
-async fn once(address: SocketAddr, request: &[u8]) -> Value {
-    let mut answer = Vec::new();
-    let at = ask(&mut connect(address).await, request, &mut answer).await;
-    serde_json::from_slice(&answer[at..]).unwrap()
-}
-
-/// One call; gives where the body begins.
-async fn ask(stream: &mut TcpStream, request: &[u8], answer: &mut Vec<u8>) -> usize {
-    stream.write_all(request).await.unwrap();
-    answer.clear();
-    let mut whole = None;
-    loop {
-        assert!(stream.read_buf(answer).await.unwrap() > 0, "cut: {}", String::from_utf8_lossy(answer));
-        if whole.is_none() {
-            whole = length(answer);
-        }
-        match whole {
-            Some((at, length)) if answer.len() >= at + length => return at,
-            _ => {}
-        }
-    }
-}
-
-/// Where the body begins and how long it is, once the head is there.
-fn length(answer: &[u8]) -> Option<(usize, usize)> {
-    let at = answer.windows(4).position(|it| it == b"\r\n\r\n")? + 4;
-    let head = std::str::from_utf8(&answer[..at]).unwrap().to_ascii_lowercase();
-    assert!(head.starts_with("http/1.1 200"), "{head}");
-    let length = head.lines().find_map(|it| it.strip_prefix("content-length: ")).expect("a length");
-    Some((at, length.parse().unwrap()))
 }

@@ -1,8 +1,9 @@
 //! Both ends of a loopback socket: our API behind tonic's client, and plain TCP that moves as many bytes.
 
+use crate::mesh::Size;
 use bytes::{Buf, BufMut, Bytes};
-use linkerd_mcp_api::{Api, Config, metrics::ApiMetrics};
-use linkerd_mcp_graph::feed::{Event, Subscription};
+use linkerd_mcp_api::{Api, Config, mcp::Options, metrics::ApiMetrics};
+use linkerd_mcp_graph::feed::{Event, Position, Snapshot, Subscription};
 use prometheus_client::registry::Registry;
 use prost::Message;
 use std::{
@@ -55,15 +56,30 @@ pub(crate) fn feed() -> (mpsc::UnboundedSender<Event>, Feed) {
     (sender, Feed(receiver))
 }
 
+/// A feed of one mesh that stays as it is.
+pub(crate) fn snapshot_of(size: Size) -> Feed {
+    let mesh = size.mesh();
+    let (sender, feed) = feed();
+    let position = Position { epoch: 1, seq: 1 };
+    let snapshot = Snapshot { position, as_of_ms: 0, graph: mesh.graph, metrics: mesh.metrics };
+    assert!(sender.send(Event::Snapshot(snapshot)).is_ok());
+    feed
+}
+
 /// An API that follows `subscription`, ready to answer.
 pub(crate) fn serve<S: Subscription + 'static>(threads: usize, subscription: S) -> Served {
+    // One caller asks more often than any should.
+    serve_with(threads, subscription, Options { calls_per_second: 0, ..Options::default() })
+}
+
+/// As [`serve`], with an MCP endpoint that is set up so.
+pub(crate) fn serve_with<S: Subscription + 'static>(threads: usize, subscription: S, mcp: Options) -> Served {
     let runtime = server_runtime(threads);
     let (address, metrics, replica) = runtime.block_on(async {
         let config = Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             admin_listen: None,
-            // One caller asks more often than any should.
-            mcp: linkerd_mcp_api::mcp::Options { calls_per_second: 0, ..Default::default() },
+            mcp,
             ..Config::default()
         };
         let mut registry = Registry::default();

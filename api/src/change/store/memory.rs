@@ -50,6 +50,11 @@ impl Memory {
         (plan.until > Instant::now()).then_some(plan.sealed)
     }
 
+    pub(super) fn read_plan(&self, name: &str) -> Option<Vec<u8>> {
+        let plan = self.plans.get(name)?;
+        (plan.until > Instant::now()).then(|| plan.sealed.clone())
+    }
+
     pub(super) fn begin(&mut self, record: &Record, written: Vec<u8>, images: Vec<u8>) {
         self.count += 1;
         let entry = Entry {

@@ -63,6 +63,14 @@ impl Redis {
         bounded("a plan", taken)
     }
 
+    pub(super) async fn read_plan(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
+        let mut command = redis::cmd("GET");
+        command.arg(self.plan(name));
+        let read: Option<Vec<u8>> =
+            self.run(|mut redis| async move { command.query_async(&mut redis).await }).await?;
+        bounded("a plan", read)
+    }
+
     pub(super) async fn begin(&self, record: &Record, written: &[u8], images: &[u8]) -> Result<(), Error> {
         let entries = self.entries().await?;
         let number = entries.first().map_or(1, |newest| newest.number + 1);

@@ -38,10 +38,13 @@ fn the_log_is_bounded_by_count_and_by_bytes() {
 async fn a_plan_is_taken_once_and_not_after_its_time() {
     let store = Store::memory();
     store.keep_plan("a", b"sealed", Duration::from_secs(300)).await.unwrap();
+    assert_eq!(store.read_plan("a").await.unwrap(), Some(b"sealed".to_vec()), "to look at it takes nothing");
     assert_eq!(store.take_plan("a").await.unwrap(), Some(b"sealed".to_vec()));
+    assert_eq!(store.read_plan("a").await.unwrap(), None);
     assert_eq!(store.take_plan("a").await.unwrap(), None);
     store.keep_plan("b", b"sealed", Duration::from_secs(300)).await.unwrap();
     tokio::time::advance(Duration::from_secs(300)).await;
+    assert_eq!(store.read_plan("b").await.unwrap(), None);
     assert_eq!(store.take_plan("b").await.unwrap(), None);
     let large = vec![0; MOST_ONE + 1];
     let refused = store.keep_plan("c", &large, Duration::from_secs(1)).await;

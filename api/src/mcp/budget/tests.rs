@@ -1,6 +1,7 @@
 use super::*;
 use crate::mcp::subscription::Subscriptions;
 use crate::{
+    caller::{Principal, Proof},
     change::{self, Changes, metrics::ChangeMetrics},
     mcp::{self, Context, Options, metrics::McpMetrics},
     metrics::ApiMetrics,
@@ -226,7 +227,7 @@ impl Rig {
             .header("mcp-protocol-version", "2026-07-28")
             .header("mcp-method", "tools/call")
             .header("mcp-name", tool)
-            .extension(caller(who))
+            .extension(Principal::of_identity(who, "linkerd.cluster.local", Proof::Mesh))
             .body(Body::from(body.to_string()))
             .unwrap();
         let endpoint = self.endpoint.clone();

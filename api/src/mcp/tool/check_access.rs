@@ -1,6 +1,6 @@
 //! May this client make this call, and why?
 
-use super::{Answer, Call, Output, Tool, ToolError, Toolset, boxed, input, output};
+use super::{Answer, Call, Output, Tool, ToolError, Toolset, boxed, effect::Effect, input, output};
 use crate::{
     access,
     answer::Refusal,
@@ -19,6 +19,7 @@ pub(super) const TOOL: Tool = Tool {
                   changes that would flip the answer. Use it for \"can A reach B\" and \"why is A refused by B\". \
                   For what is denied right now use explain_denials.",
     set: Toolset::Policy,
+    effect: Effect::Reads,
     open_world: false,
     input: input::<Arguments>,
     output: output::<Checked>,

@@ -1,6 +1,6 @@
 //! The mesh now against itself some minutes ago.
 
-use super::{Answer, Call, Output, Tool, ToolError, Toolset, boxed, input, output};
+use super::{Answer, Call, Output, Tool, ToolError, Toolset, boxed, effect::Effect, input, output};
 use crate::{
     answer::Refusal,
     mcp::{
@@ -24,6 +24,7 @@ pub(super) const TOOL: Tool = Tool {
                   largest changes of success rate, latency and request rate. Use it for \"what changed\", \"since when \
                   is X slow\", \"did my change help\". What happened in between and is over is not seen.",
     set: Toolset::Mesh,
+    effect: Effect::Reads,
     open_world: false,
     input: input::<Arguments>,
     output: output::<Compared>,

@@ -1,6 +1,6 @@
 //! One object as Kubernetes has it now, without secrets, with its newest events.
 
-use super::{Answer, Call, Output, Tool, ToolError, Toolset, boxed, input, output};
+use super::{Answer, Call, Output, Tool, ToolError, Toolset, boxed, effect::Effect, input, output};
 use crate::mcp::{
     kubernetes::{self, Error, redact::redacted},
     page::Detail,
@@ -24,6 +24,7 @@ pub(super) const TOOL: Tool = Tool {
                   entries of ConfigMaps and what looks like a secret are hidden; Secrets cannot be read at all. Use it \
                   for details that get_pods, get_services and get_deployments leave out.",
     set: Toolset::Kubernetes,
+    effect: Effect::Reads,
     open_world: true,
     input: input::<Arguments>,
     output: output::<Described>,

@@ -1,6 +1,8 @@
 //! Everything about one workload, Service or destination outside.
 
-use super::{Answer, Call, Output, Tool, ToolError, Toolset, boxed, find_edges::EdgeRow, input, output};
+use super::{
+    Answer, Call, Output, Tool, ToolError, Toolset, boxed, effect::Effect, find_edges::EdgeRow, input, output,
+};
 use crate::{
     answer::Refusal,
     mcp::{
@@ -34,6 +36,7 @@ pub(super) const TOOL: Tool = Tool {
                   and routes that bear on it, and what changed in the last ten minutes. Use it for \"what about X\", \
                   \"why is X slow or failing\", \"who depends on X\". For who may call it use list_access.",
     set: Toolset::Mesh,
+    effect: Effect::Reads,
     open_world: false,
     input: input::<Arguments>,
     output: output::<Described>,

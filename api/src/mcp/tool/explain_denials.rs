@@ -3,6 +3,7 @@
 use super::{
     Answer, Call, Output, Tool, ToolError, Toolset, boxed,
     check_access::{Change, MAX_SENTENCE, objects, word},
+    effect::Effect,
     input, output,
 };
 use crate::{
@@ -27,6 +28,7 @@ pub(super) const TOOL: Tool = Tool {
                   no route takes them. Use it for \"why is X denied\" and \"what would break\". To ask about a call that \
                   is not made now use check_access.",
     set: Toolset::Policy,
+    effect: Effect::Reads,
     open_world: false,
     input: input::<Arguments>,
     output: output::<Explained>,
@@ -102,14 +104,19 @@ async fn run(mut call: Call) -> Result<Answer, ToolError> {
         from: arguments.from.unwrap_or_default(),
         namespace: arguments.namespace.unwrap_or_default(),
     };
-    let found =
-        view.ask(move |mesh| access::explain_denials(mesh, &question)).await.map_err(Refusal::Access)?;
-    let cases = match arguments.paging.detail {
+    let paging = arguments.paging;
+    let cases = match paging.detail {
         Detail::Concise => 1,
         Detail::Full => 4,
     };
-    let (denials, page) = arguments.paging.rows(&asked, &found.denials, |it| Denial::of(it, cases))?;
-    let notes = found.notes.iter().map(|note| data(note)).collect();
+    let found = view.ask(move |mesh| {
+        access::show_denials(mesh, &question, |found, explain| {
+            paging.rows(&asked, found, |it| Denial::of(&explain(it, cases), cases))
+        })
+    });
+    let (shown, notes) = found.await.map_err(Refusal::Access)?;
+    let (denials, page) = shown?;
+    let notes = notes.iter().map(|note| data(note)).collect();
     Ok(call.dated(&view, Explained { denials, page, notes }))
 }
 

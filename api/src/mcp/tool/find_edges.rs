@@ -1,6 +1,6 @@
 //! Calls between workloads and services, chosen by what is wrong with them or by who makes them.
 
-use super::{Answer, Call, Output, Tool, ToolError, Toolset, boxed, input, output};
+use super::{Answer, Call, Output, Tool, ToolError, Toolset, boxed, effect::Effect, input, output};
 use crate::mcp::{
     page::{Page, Paging},
     text::{data, number, quoted},
@@ -11,7 +11,7 @@ use linkerd_mcp_graph::{
     model::{ObservedBy, Protocol, Tls},
     query::{
         check_namespace,
-        edges::{self, EdgeRef, Rank, Trouble},
+        edges::{self, EdgeRef, Numbered, Rank, Trouble},
         resolve_node,
     },
 };
@@ -27,6 +27,7 @@ pub(super) const TOOL: Tool = Tool {
                   not mTLS\", \"which are slowest\", \"who is denied\". For everything about one workload use \
                   describe_workload.",
     set: Toolset::Mesh,
+    effect: Effect::Reads,
     open_world: false,
     input: input::<Arguments>,
     output: output::<Found>,
@@ -133,11 +134,12 @@ async fn run(mut call: Call) -> Result<Answer, ToolError> {
     let arguments: Arguments = call.arguments()?;
     let view = call.view()?;
     let found = find(&view, &arguments)?;
-    let (rows, page) = arguments.paging.rows(&asked, &found, |edge| EdgeRow::of(&view, *edge))?;
+    let (rows, page) = arguments.paging.rows(&asked, &found, |edge| EdgeRow::numbered(*edge))?;
     Ok(call.dated(&view, Found { edges: rows, page }))
 }
 
-fn find<'a>(view: &'a View, arguments: &Arguments) -> Result<Vec<EdgeRef<'a>>, Refusal> {
+/// What is asked for, of which those that may be shown are in order.
+fn find<'a>(view: &'a View, arguments: &Arguments) -> Result<Vec<Numbered<'a>>, Refusal> {
     let (graph, index) = (&*view.graph, &view.index);
     let namespace = arguments.namespace.as_deref();
     if let Some(namespace) = namespace {
@@ -146,16 +148,19 @@ fn find<'a>(view: &'a View, arguments: &Arguments) -> Result<Vec<EdgeRef<'a>>, R
     let node =
         |name: &Option<String>| name.as_deref().map(|name| resolve_node(graph, name, namespace)).transpose();
     let (from, to) = (node(&arguments.from)?, node(&arguments.to)?);
-    let mut found: Vec<EdgeRef<'a>> = match (&from, &to, namespace) {
-        (Some(from), _, _) => edges::from(graph, from),
-        (None, Some(to), _) => edges::to(graph, index, to),
-        (None, None, Some(namespace)) => edges::of_namespace(graph, index, namespace),
-        (None, None, None) => graph.edges.iter().collect(),
+    let one_by_one = |edges: Vec<EdgeRef<'a>>| -> Vec<Numbered<'a>> {
+        edges.into_iter().map(|edge| (edge, view.metrics.get(edge.0))).collect()
+    };
+    let mut found = match (&from, &to, namespace) {
+        (Some(from), _, _) => one_by_one(edges::from(graph, from)),
+        (None, Some(to), _) => one_by_one(edges::to(graph, index, to)),
+        (None, None, Some(namespace)) => one_by_one(edges::of_namespace(graph, index, namespace)),
+        (None, None, None) => edges::with_numbers(graph, &view.metrics).collect(),
     };
     if let (Some(_), Some(to)) = (&from, &to) {
         let reaching: std::collections::BTreeSet<_> =
             edges::to(graph, index, to).into_iter().map(|(id, _)| id).collect();
-        found.retain(|(id, _)| reaching.contains(id));
+        found.retain(|((id, _), _)| reaching.contains(id));
     }
     if let Some(only) = arguments.only {
         let trouble = match only {
@@ -164,7 +169,7 @@ fn find<'a>(view: &'a View, arguments: &Arguments) -> Result<Vec<EdgeRef<'a>>, R
             Only::Denied => Trouble::Denied,
             Only::Failing => Trouble::Failing { below: arguments.below.unwrap_or(0.99) },
         };
-        found.retain(|(id, edge)| edges::has(trouble, graph, edge, view.metrics.get(id)));
+        found.retain(|((_, edge), numbers)| edges::has(trouble, graph, edge, *numbers));
     }
     let rank = match (arguments.sort, arguments.only) {
         (Some(Sort::Rps), _) => Rank::Rps,
@@ -174,19 +179,24 @@ fn find<'a>(view: &'a View, arguments: &Arguments) -> Result<Vec<EdgeRef<'a>>, R
         (None, _) => Rank::Rps,
     };
     // Those without the number come last, in the order of their names.
-    let value = |(id, _): &EdgeRef<'a>| view.metrics.get(id).and_then(|it| rank.of(it)).unwrap_or(-1.0);
-    let mut ranked: Vec<(f64, EdgeRef<'a>)> = found.into_iter().map(|edge| (value(&edge), edge)).collect();
-    ranked.sort_by(|(x, (a, _)), (y, (b, _))| y.total_cmp(x).then_with(|| a.cmp(b)));
-    Ok(ranked.into_iter().map(|(_, edge)| edge).collect())
+    let value = |numbers: Option<&EdgeMetrics>| numbers.and_then(|it| rank.of(it)).unwrap_or(-1.0);
+    edges::first(&mut found, arguments.paging.reach(), |((a, _), x), ((b, _), y)| {
+        value(*y).total_cmp(&value(*x)).then_with(|| a.cmp(b))
+    });
+    Ok(found)
 }
 
 // === impl EdgeRow ===
 
 impl EdgeRow {
     /// An edge with its numbers.
-    pub(super) fn of(view: &View, (id, edge): EdgeRef<'_>) -> Self {
+    pub(super) fn of(view: &View, edge: EdgeRef<'_>) -> Self {
+        Self::numbered((edge, view.metrics.get(edge.0)))
+    }
+
+    fn numbered(((_, edge), numbers): Numbered<'_>) -> Self {
         let none = EdgeMetrics::default();
-        let numbers = view.metrics.get(id).unwrap_or(&none);
+        let numbers = numbers.unwrap_or(&none);
         let tcp = edge.protocol == Protocol::Tcp;
         Self {
             from: data(&edge.src.to_string()),

@@ -1,8 +1,8 @@
 //! What is wrong with the mesh, ranked.
 
 use super::{
-    Answer, Call, Output, Tool, ToolError, Toolset, boxed, check_access::MAX_SENTENCE, find_edges::EdgeRow,
-    input, output,
+    Answer, Call, Output, Tool, ToolError, Toolset, boxed, check_access::MAX_SENTENCE, effect::Effect,
+    find_edges::EdgeRow, input, output,
 };
 use crate::{
     answer::Refusal,
@@ -14,7 +14,6 @@ use crate::{
 };
 use linkerd_mcp_graph::{
     id::PolicyId,
-    policy::lint::lint,
     query::{
         Node, check_namespace,
         problems::{About, Kind, Problem, Seen, problems},
@@ -33,6 +32,7 @@ pub(super) const TOOL: Tool = Tool {
                   itself. Each with its evidence and the next call to make. Use it first for \"is anything wrong\" and \
                   \"why is the site slow or down\".",
     set: Toolset::Mesh,
+    effect: Effect::Reads,
     open_world: false,
     input: input::<Arguments>,
     output: output::<Found>,
@@ -117,7 +117,7 @@ async fn run(mut call: Call) -> Result<Answer, ToolError> {
     let no_feed_ms = (!feed.connected).then_some(feed.age_ms);
     let (inside, history) = (view.clone(), call.context.history.clone());
     let found = view.ask(move |mesh| {
-        let findings = lint(mesh, namespace.as_deref());
+        let findings = inside.findings(mesh, namespace.as_deref());
         let lost_mtls = history.mtls_lost(&inside);
         let seen = Seen {
             graph: mesh.graph,

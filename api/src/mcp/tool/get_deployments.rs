@@ -1,6 +1,6 @@
 //! Deployments as Kubernetes has them now: how far they are rolled out.
 
-use super::{Answer, Call, Output, Tool, ToolError, Toolset, boxed, input, output};
+use super::{Answer, Call, Output, Tool, ToolError, Toolset, boxed, effect::Effect, input, output};
 use crate::mcp::{
     kubernetes,
     page::{Page, Paging},
@@ -18,6 +18,7 @@ pub(super) const TOOL: Tool = Tool {
     description: "Lists Deployments of a namespace as Kubernetes has them now: wanted, updated, ready and available \
                   replicas, images, and why a rollout does not go on. Those that are not complete come first.",
     set: Toolset::Kubernetes,
+    effect: Effect::Reads,
     open_world: true,
     input: input::<Arguments>,
     output: output::<Deployments>,

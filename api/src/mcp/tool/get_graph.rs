@@ -1,7 +1,8 @@
 //! The graph of calls, summed up and cut to what matters.
 
 use super::{
-    Answer, Call, Output, Tool, ToolError, Toolset, boxed, describe_workload::MeshedShare, input, output,
+    Answer, Call, Output, Tool, ToolError, Toolset, boxed, describe_workload::MeshedShare, effect::Effect,
+    input, output,
 };
 use crate::{
     answer::Refusal,
@@ -31,6 +32,7 @@ pub(super) const TOOL: Tool = Tool {
                   from or to one workload up to `depth` hops. Use it for \"how do the namespaces depend on each other\", \
                   \"what does a request to X touch\", \"draw the mesh\". For single calls use find_edges.",
     set: Toolset::Mesh,
+    effect: Effect::Reads,
     open_world: false,
     input: input::<Arguments>,
     output: output::<Shown>,

@@ -1,6 +1,8 @@
 //! What is in the mesh, how healthy it is, and how fresh that is.
 
-use super::{Answer, Call, Output, Tool, ToolError, Toolset, boxed, find_edges::EdgeRow, input, output};
+use super::{
+    Answer, Call, Output, Tool, ToolError, Toolset, boxed, effect::Effect, find_edges::EdgeRow, input, output,
+};
 use crate::{
     mcp::{
         page::{Page, Paging},
@@ -8,13 +10,10 @@ use crate::{
     },
     view::View,
 };
-use linkerd_mcp_graph::{
-    model::{Meshed, Tls},
-    query::edges::{self, Rank},
-};
+use linkerd_mcp_graph::query::overview::Share;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::fmt::Write as _;
 
 pub(super) const TOOL: Tool = Tool {
     name: "get_mesh_overview",
@@ -23,6 +22,7 @@ pub(super) const TOOL: Tool = Tool {
                   meshed and over mutual TLS, requests and success rate per namespace, and the worst calls. Call it \
                   first to learn what is there and how fresh the data is.",
     set: Toolset::Mesh,
+    effect: Effect::Reads,
     open_world: false,
     input: input::<Arguments>,
     output: output::<Overview>,
@@ -84,105 +84,48 @@ struct NamespaceRow {
     denied_per_s: Option<f64>,
 }
 
-#[derive(Debug, Default)]
-struct Sums {
-    services: usize,
-    workloads: usize,
-    meshed: usize,
-    rps: Option<f64>,
-    judged: f64,
-    succeeded: f64,
-    denied: f64,
-}
-
 async fn run(mut call: Call) -> Result<Answer, ToolError> {
     let arguments: Arguments = call.arguments()?;
     let view = call.view()?;
-    let overview = overview(&view, &arguments.paging)?;
-    Ok(call.dated(&view, overview))
+    let shown = shown(&view, &arguments.paging)?;
+    Ok(call.dated(&view, shown))
 }
 
-fn overview(view: &View, paging: &Paging) -> Result<Overview, ToolError> {
-    let graph = &*view.graph;
-    let mut all = Sums::default();
-    let mut namespaces: BTreeMap<&str, Sums> = BTreeMap::new();
-    for id in graph.services.keys() {
-        namespaces.entry(id.namespace()).or_default().services += 1;
-    }
-    for (id, workload) in &graph.workloads {
-        let sums = namespaces.entry(id.namespace()).or_default();
-        sums.workloads += 1;
-        if workload.meshed == Meshed::All {
-            sums.meshed += 1;
-            all.meshed += 1;
-        }
-    }
-    let (mut mutual, mut plain) = (0, 0);
-    for (id, edge) in &graph.edges {
-        match edge.tls {
-            Tls::Mutual => mutual += 1,
-            Tls::No { .. } => plain += 1,
-            Tls::Unknown => {}
-        }
-        let Some(numbers) = view.metrics.get(id) else { continue };
-        all.add(numbers.rps, numbers.success_rate, numbers.denied);
-        if let Some(namespace) = edge.dst.namespace() {
-            let sums = namespaces.entry(namespace).or_default();
-            sums.add(numbers.rps, numbers.success_rate, numbers.denied);
-        }
-    }
-    let mut rows: Vec<(&str, Sums)> = namespaces.into_iter().collect();
-    rows.sort_by(|(a, x), (b, y)| {
-        y.rps.unwrap_or(-1.0).total_cmp(&x.rps.unwrap_or(-1.0)).then_with(|| a.cmp(b))
-    });
-    let worst = edges::top(&graph.edges, &view.metrics, Rank::ErrorRate, 3);
-    let (namespaces, page) = paging.rows("overview", &rows, |(name, sums)| NamespaceRow {
+fn shown(view: &View, paging: &Paging) -> Result<Overview, ToolError> {
+    let (found, graph) = (view.overview(), &*view.graph);
+    let (namespaces, page) = paging.rows("overview", &found.namespaces, |(name, share)| NamespaceRow {
         name: data(name),
-        services: sums.services,
-        workloads: sums.workloads,
-        workloads_meshed: sums.meshed,
-        rps: sums.rps.map(number),
-        success_rate: sums.success_rate(),
-        denied_per_s: sums.denied(),
+        services: share.services,
+        workloads: share.workloads,
+        workloads_meshed: share.meshed,
+        rps: share.rps.map(number),
+        success_rate: success_rate(share),
+        denied_per_s: denied(share),
     })?;
+    let worst = found.worst.iter().filter_map(|id| graph.edges.get_key_value(id));
     Ok(Overview {
-        services: graph.services.len(),
-        workloads: graph.workloads.len(),
-        workloads_meshed: all.meshed,
-        edges: graph.edges.len(),
-        edges_mtls: mutual,
-        edges_no_mtls: plain,
+        services: found.all.services,
+        workloads: found.all.workloads,
+        workloads_meshed: found.all.meshed,
+        edges: found.edges,
+        edges_mtls: found.edges_mtls,
+        edges_no_mtls: found.edges_no_mtls,
         policies: graph.policies.len() + graph.auth_policies.len(),
-        rps: all.rps.map(number),
-        success_rate: all.success_rate(),
-        denied_per_s: all.denied(),
-        worst: worst.into_iter().map(|(edge, _)| EdgeRow::of(view, edge)).collect(),
+        rps: found.all.rps.map(number),
+        success_rate: success_rate(&found.all),
+        denied_per_s: denied(&found.all),
+        worst: worst.map(|edge| EdgeRow::of(view, edge)).collect(),
         namespaces,
         page,
     })
 }
 
-// === impl Sums ===
+fn success_rate(share: &Share) -> Option<f64> {
+    share.success_rate().map(|rate| (rate * 10_000.0).round() / 10_000.0)
+}
 
-impl Sums {
-    fn add(&mut self, rps: Option<f64>, success_rate: Option<f64>, denied: Option<f64>) {
-        if let Some(rps) = rps {
-            *self.rps.get_or_insert(0.0) += rps;
-            if let Some(rate) = success_rate {
-                self.judged += rps;
-                self.succeeded += rps * rate;
-            }
-        }
-        self.denied += denied.unwrap_or(0.0);
-    }
-
-    fn success_rate(&self) -> Option<f64> {
-        (self.judged > 0.0).then(|| (self.succeeded / self.judged * 10_000.0).round() / 10_000.0)
-    }
-
-    fn denied(&self) -> Option<f64> {
-        (self.denied > 0.0).then(|| number(self.denied))
-    }
+fn denied(share: &Share) -> Option<f64> {
+    (share.denied > 0.0).then(|| number(share.denied))
 }
 
 // === impl Overview ===

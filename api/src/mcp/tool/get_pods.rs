@@ -1,6 +1,6 @@
 //! Pods as Kubernetes has them now: ready or not and why, restarts, and whether they are in the mesh.
 
-use super::{Answer, Call, Output, Tool, ToolError, Toolset, boxed, input, output};
+use super::{Answer, Call, Output, Tool, ToolError, Toolset, boxed, effect::Effect, input, output};
 use crate::mcp::{
     kubernetes,
     page::{Page, Paging},
@@ -19,6 +19,7 @@ pub(super) const TOOL: Tool = Tool {
                   waiting, node, and whether it has a Linkerd proxy and of which version. Pods with problems come \
                   first. Use it to see why a workload is unhealthy; for its traffic use describe_workload.",
     set: Toolset::Kubernetes,
+    effect: Effect::Reads,
     open_world: true,
     input: input::<Arguments>,
     output: output::<Pods>,

@@ -1,7 +1,7 @@
 //! The policies and routes of a target or a namespace, and what Linkerd makes of them.
 
 use super::{
-    Answer, Call, Output, Tool, ToolError, Toolset, boxed, describe_workload::list, input,
+    Answer, Call, Output, Tool, ToolError, Toolset, boxed, describe_workload::list, effect::Effect, input,
     list_access::PortRow, output,
 };
 use crate::{
@@ -38,6 +38,7 @@ pub(super) const TOOL: Tool = Tool {
                   and what lint finds wrong with them. Use it for \"which policies apply to X\", \"why does this policy \
                   do nothing\", and before changing one.",
     set: Toolset::Policy,
+    effect: Effect::Reads,
     open_world: true,
     input: input::<Arguments>,
     output: output::<Shown>,

@@ -1,6 +1,6 @@
 //! Services as Kubernetes has them now.
 
-use super::{Answer, Call, Output, Tool, ToolError, Toolset, boxed, input, output};
+use super::{Answer, Call, Output, Tool, ToolError, Toolset, boxed, effect::Effect, input, output};
 use crate::mcp::{
     kubernetes,
     page::{Page, Paging},
@@ -18,6 +18,7 @@ pub(super) const TOOL: Tool = Tool {
     description: "Lists Services of a namespace as Kubernetes has them now: type, addresses, ports with the container \
                   ports they lead to, and selector. For who calls a Service and how fast use describe_workload.",
     set: Toolset::Kubernetes,
+    effect: Effect::Reads,
     open_world: true,
     input: input::<Arguments>,
     output: output::<Services>,

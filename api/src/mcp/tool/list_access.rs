@@ -1,6 +1,8 @@
 //! Who may call this, what may this call, or who may call what in a namespace.
 
-use super::{Answer, Call, Output, Tool, ToolError, Toolset, boxed, check_access::word, input, output};
+use super::{
+    Answer, Call, Output, Tool, ToolError, Toolset, boxed, check_access::word, effect::Effect, input, output,
+};
 use crate::{
     access,
     answer::Refusal,
@@ -24,6 +26,7 @@ pub(super) const TOOL: Tool = Tool {
                   Use it for \"who can reach X\", \"what can X reach\", \"is namespace N open\". For one call with its \
                   reasons use check_access.",
     set: Toolset::Policy,
+    effect: Effect::Reads,
     open_world: false,
     input: input::<Arguments>,
     output: output::<Listed>,

@@ -1,6 +1,6 @@
 //! PromQL over the series of Linkerd's proxies: for what no other tool answers.
 
-use super::{Answer, Call, Output, Tool, ToolError, Toolset, boxed, input, output};
+use super::{Answer, Call, Output, Tool, ToolError, Toolset, boxed, effect::Effect, input, output};
 use crate::mcp::{
     page::{Page, Paging},
     promql,
@@ -23,6 +23,7 @@ pub(super) const TOOL: Tool = Tool {
                   `sum by (dst_service) (rate(response_total{direction=\"outbound\",namespace=\"shop\"}[1m]))`. \
                   Aggregate: raw series are many. Calls between workloads are in find_edges already.",
     set: Toolset::Prometheus,
+    effect: Effect::Reads,
     open_world: true,
     input: input::<Arguments>,
     output: output::<Evaluated>,

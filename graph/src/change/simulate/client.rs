@@ -16,7 +16,11 @@ const MOST_ADDRESSES: usize = 1_000;
 ///
 /// What was seen goes first: an edge without mutual TLS shows the target no identity, whatever its client's proxy could
 /// present; one with a share of it shows both.
-pub(super) fn appearances(mesh: &Mesh<'_>, edge: &Edge, port: u16) -> Result<Vec<Appearance>, String> {
+pub(in crate::change) fn appearances(
+    mesh: &Mesh<'_>,
+    edge: &Edge,
+    port: u16,
+) -> Result<Vec<Appearance>, String> {
     match &edge.src {
         Source::Unmeshed(_) => Ok(vec![Appearance { identity: None, addresses: Vec::new() }]),
         Source::Identity(identity) => Ok(Caller::Identity(identity.clone()).appearances(mesh, Some(port))),
@@ -56,7 +60,7 @@ fn of_workload(mesh: &Mesh<'_>, id: &WorkloadId, edge: &Edge, port: u16) -> Resu
 }
 
 /// The clients that a server may tell apart. `by_address` is whether it looks at addresses.
-pub(super) fn clients(appearance: &Appearance, by_address: bool) -> Vec<Client> {
+pub(in crate::change) fn clients(appearance: &Appearance, by_address: bool) -> Vec<Client> {
     // A call from the pod's own loopback is let in whatever the policies say.
     let local = appearance.addresses.iter().any(std::net::IpAddr::is_loopback);
     if appearance.addresses.is_empty() || !(by_address || local) {

@@ -12,7 +12,7 @@ use crate::{
     model::{Edge, Protocol as Carries},
     policy::{
         Client, Decision, Request,
-        answer::{Authorization, HttpMatch, Metadata, PathMatch, Protocol, Route, Server},
+        answer::{Authorization, HttpMatch, Metadata, PathMatch, Protocol, Route, Rpc, Server},
         ask::Endpoint,
         verdict::{decision_of, is_closed},
     },
@@ -232,19 +232,16 @@ fn http(protocol: &Protocol) -> Option<&[Route<HttpMatch>]> {
     }
 }
 
-/// True when some requests may match no route.
-fn may_match_none(protocol: &Protocol) -> bool {
+/// True when some requests may match no route. On a gRPC port even the default route takes calls of gRPC alone.
+fn may_match_none(protocol: &Protocol, carries: Carries) -> bool {
     match protocol {
         Protocol::Opaque {} | Protocol::Tls {} => false,
         Protocol::Grpc { grpc_routes } => !grpc_routes.iter().any(|route| {
-            let all = |matching: &crate::policy::answer::GrpcMatch| {
-                let every_method = matching
-                    .rpc
-                    .as_ref()
-                    .is_some_and(|rpc| rpc.service.is_empty() && rpc.method.is_empty());
-                every_method && matching.headers.is_empty()
-            };
-            takes_all(route, all)
+            let every_method =
+                |rpc: &Rpc| carries == Carries::Grpc && rpc.service.is_empty() && rpc.method.is_empty();
+            takes_all(route, |matching| {
+                matching.rpc.as_ref().is_some_and(every_method) && matching.headers.is_empty()
+            })
         }),
         other => !http(other).unwrap_or_default().iter().any(|route| {
             let every_path =
@@ -308,7 +305,7 @@ impl Outcomes {
             }
             ways.push(Way { route: Some(route.clone()), decision: decide(authorizations) });
         }
-        if may_match_none(&server.protocol) {
+        if may_match_none(&server.protocol, carries) {
             ways.push(Way { route: None, decision: Decision::UnmatchedRoute });
         }
         Self { ways, in_doubt }

@@ -12,7 +12,11 @@ use crate::{
     },
     query::{self, Node},
 };
-use std::{collections::BTreeSet, fmt, net::IpAddr};
+use std::{
+    collections::{BTreeSet, HashSet},
+    fmt,
+    net::IpAddr,
+};
 
 /// The most clients that are looked at; those that call now come first.
 const MAX_CLIENTS: usize = 10_000;
@@ -38,14 +42,19 @@ pub(super) struct Everybody {
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Effects {
     /// Others that are let in.
-    let_in: BTreeSet<String>,
+    let_in: Names,
     /// Others, or the client elsewhere, that are no longer.
-    pub(super) shut_out: BTreeSet<String>,
+    pub(super) shut_out: Names,
     /// Ports where the client itself is let in as well.
-    opened: BTreeSet<String>,
+    opened: Names,
     /// Some clients or ports were too many to look at.
     in_part: bool,
 }
+
+/// Who is concerned, each once, in no order: only a few of what may be thousands are ever shown. A name, and the port
+/// where it is another than the call's.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Names(HashSet<(Text, Option<Text>), ahash::RandomState>);
 
 /// The clients that may be concerned: those that call the workload now, then all others.
 pub(super) fn known(call: Call<'_>) -> Everybody {
@@ -56,8 +65,8 @@ pub(super) fn known(call: Call<'_>) -> Everybody {
         Source::Identity(_) | Source::Unmeshed(_) => None,
     });
     let mut everybody = Everybody { clients: nameless(), more: false };
-    let mut seen: BTreeSet<&WorkloadId> = BTreeSet::new();
-    let mut clients: BTreeSet<(Option<Text>, Option<IpAddr>)> = BTreeSet::new();
+    let mut seen: HashSet<&WorkloadId, ahash::RandomState> = HashSet::default();
+    let mut clients: HashSet<(Option<Text>, Option<IpAddr>), ahash::RandomState> = HashSet::default();
     for id in calling.chain(mesh.graph.workloads.keys()) {
         if !seen.insert(id) {
             continue;
@@ -162,7 +171,8 @@ impl Effects {
 
     fn compare(&mut self, call: Call<'_>, all: &Everybody, port: &Endpoint<'_>, servers: (&Server, &Server)) {
         let here = same_port(port, &call.endpoint);
-        let at = format!("{}:{}", port.workload, port.port);
+        let at: Text = format!("{}:{}", port.workload, port.port).into();
+        let elsewhere = (!here).then_some(&at);
         // About connections, and on the port itself about the request too.
         let requests = [None, call.request.filter(|_| here)];
         let asked = if requests[1].is_some() { 2 } else { 1 };
@@ -171,20 +181,14 @@ impl Effects {
             for known in &all.clients {
                 let own = is_same(&known.client, call);
                 match (before.lets_in(&known.client), after.lets_in(&known.client)) {
-                    (false, true) if own && !here => drop(self.opened.insert(at.clone())),
-                    (false, true) if !own => drop(self.let_in.insert(concerned(&known.name, here, &at))),
-                    (true, false) if !(own && here) => {
-                        self.shut_out.insert(concerned(&known.name, here, &at));
-                    }
+                    (false, true) if own && !here => self.opened.add(&at, None),
+                    (false, true) if !own => self.let_in.add(&known.name, elsewhere),
+                    (true, false) if !(own && here) => self.shut_out.add(&known.name, elsewhere),
                     _ => {}
                 }
             }
         }
     }
-}
-
-fn concerned(name: &str, here: bool, at: &str) -> String {
-    if here { name.to_owned() } else { format!("{name} at {at}") }
 }
 
 /// Proxies cannot tell clients of one identity apart, nor unmeshed ones at one address.
@@ -216,13 +220,13 @@ impl<'a> Gate<'a> {
 impl fmt::Display for Effects {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.opened.is_empty() {
-            write!(f, " The client is then let in at {} too.", some_of(&self.opened))?;
+            write!(f, " The client is then let in at {} too.", self.opened)?;
         }
         if !self.let_in.is_empty() {
-            write!(f, " It also lets in {}.", some_of(&self.let_in))?;
+            write!(f, " It also lets in {}.", self.let_in)?;
         }
         if !self.shut_out.is_empty() {
-            write!(f, " It also shuts out {}.", some_of(&self.shut_out))?;
+            write!(f, " It also shuts out {}.", self.shut_out)?;
         }
         if self.in_part {
             write!(f, " The mesh is too large to say for all whom else it concerns.")?;
@@ -231,14 +235,38 @@ impl fmt::Display for Effects {
     }
 }
 
-fn some_of(names: &BTreeSet<String>) -> String {
-    let mut shown: Vec<String> = names.iter().take(MAX_NAMES).cloned().collect();
-    if names.len() > MAX_NAMES {
-        shown.push(format!("{} more", names.len() - MAX_NAMES));
+// === impl Names ===
+
+impl Names {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
-    match shown.split_last() {
-        Some((last, [])) => last.clone(),
-        Some((last, first)) => format!("{} and {last}", first.join(", ")),
-        None => String::new(),
+
+    fn add(&mut self, name: &Text, at: Option<&Text>) {
+        self.0.insert((name.clone(), at.cloned()));
+    }
+}
+
+impl fmt::Display for Names {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut all: Vec<&(Text, Option<Text>)> = self.0.iter().collect();
+        query::edges::first(&mut all, MAX_NAMES, Ord::cmp);
+        let mut shown: Vec<String> =
+            all.iter().take(MAX_NAMES).map(|(name, at)| concerned(name, at)).collect();
+        if all.len() > MAX_NAMES {
+            shown.push(format!("{} more", all.len() - MAX_NAMES));
+        }
+        match shown.split_last() {
+            Some((last, [])) => f.write_str(last),
+            Some((last, first)) => write!(f, "{} and {last}", first.join(", ")),
+            None => Ok(()),
+        }
+    }
+}
+
+fn concerned(name: &str, at: &Option<Text>) -> String {
+    match at {
+        Some(at) => format!("{name} at {at}"),
+        None => name.to_owned(),
     }
 }
