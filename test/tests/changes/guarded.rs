@@ -20,8 +20,8 @@ use prometheus_client::registry::Registry;
 use std::sync::Arc;
 
 /// The namespace with calls from `web` to itself, and numbers as the test wants them.
-struct Watched {
-    bench: Bench,
+pub(crate) struct Watched {
+    pub(crate) bench: Bench,
     replica: Replica,
     publisher: MemoryPublisher,
     graph: Arc<Graph>,
@@ -34,7 +34,7 @@ fn now_ms() -> i64 {
 }
 
 impl Watched {
-    async fn new(name: &str) -> Self {
+    pub(crate) async fn new(name: &str) -> Self {
         let bench = Bench::new(name).await;
         let mut graph = Graph::clone(&bench.replica.view().unwrap().graph);
         let web: WorkloadId = format!("{}/pod/web", bench.namespace).parse().unwrap();
@@ -89,7 +89,7 @@ impl Watched {
     }
 
     /// A replica that watches.
-    fn changes(&self, options: impl FnOnce(Options) -> Options) -> Changes {
+    pub(crate) fn changes(&self, options: impl FnOnce(Options) -> Options) -> Changes {
         let options = self.bench.options(options);
         Changes::new(options, self.replica.clone(), ChangeMetrics::default()).unwrap()
     }

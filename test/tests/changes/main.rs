@@ -7,5 +7,7 @@ mod applied;
 mod bench;
 mod guarded;
 mod kept;
+mod proposed;
 mod refused;
+mod surface;
 mod undone;
