@@ -164,12 +164,20 @@ async fn another_replica_takes_the_guard_of_one_that_died() {
     let mut watched = Watched::new("orphaned").await;
     let first = watched.changes(|it| it);
     let applied = watched.applied(&first).await;
-    // The one that applied never watches: it died. Nothing happens without a guard: the control.
-    drop(first);
+    let guard = tokio::spawn(first.guard());
+    watched.until_looked(&applied.change_id).await;
+    // The one that applied dies. While its lease lasts nobody else acts: the control.
+    guard.abort();
+    assert!(guard.await.unwrap_err().is_cancelled());
     watched.publish(9.0, false).await;
-    assert_eq!(watched.bench.change(&applied.change_id).await.outcome, "applied");
     let second = watched.changes(|options| Options { instance: "second".to_owned(), ..options });
     let guard = tokio::spawn(second.guard());
+    let lease = format!("mcp:guard:{}", applied.change_id);
+    let holder: String = watched.bench.redis.run(&format!("GET {lease}")).await.unwrap();
+    assert_ne!(holder, "second");
+    assert_eq!(watched.bench.change(&applied.change_id).await.outcome, "applied");
+    // As if 15 s had gone by.
+    watched.bench.redis.run::<()>(&format!("DEL {lease}")).await.unwrap();
     watched.until_reverted(&applied.change_id).await;
     guard.abort();
 }

@@ -31,19 +31,9 @@ async fn changes_are_seen_by_those_who_may_see_their_namespace() {
     let (bench, other) = (Bench::new("mine").await, Bench::new("theirs").await);
     let applied = bench.applied(THREE).await;
     let everything = v1::ListChangesRequest::default();
-    let mine = bench.changes.list(&bench.who("editor"), everything.clone()).await;
-    // The graph is where namespaces are known from.
-    let mine = match mine {
-        Ok(mine) => mine,
-        Err(_) => {
-            let known = linkerd_mcp_test::wait::until(
-                "the graph has the policies",
-                super::bench::LIMIT,
-                async || bench.changes.list(&bench.who("editor"), everything.clone()).await.ok(),
-            );
-            known.await.unwrap()
-        }
-    };
+    let mine = bench.changes.list(&bench.who("editor"), everything).await.unwrap();
+    assert!(mine.changes.iter().flat_map(|it| &it.objects).all(|it| it.id.contains(&bench.namespace)));
+    assert!(mine.notes.iter().any(|it| it.contains("limited to what you may see")), "{:?}", mine.notes);
     assert!(mine.changes.iter().any(|it| it.change_id == applied.change_id));
     let asked = v1::ListChangesRequest {
         change_id: applied.change_id.clone(),
@@ -51,6 +41,9 @@ async fn changes_are_seen_by_those_who_may_see_their_namespace() {
         ..Default::default()
     };
     assert_eq!(other.changes.list(&other.who("editor"), asked).await.unwrap().changes, []);
+    let by_id = v1::ListChangesRequest { change_id: applied.change_id.clone(), ..Default::default() };
+    assert_eq!(bench.changes.list(&bench.who("editor"), by_id.clone()).await.unwrap().changes.len(), 1);
+    assert_eq!(other.changes.list(&other.who("editor"), by_id).await.unwrap().changes, []);
     let asked = v1::ListChangesRequest { namespace: bench.namespace.clone(), ..Default::default() };
     let refused = other.changes.list(&other.who("editor"), asked).await.unwrap_err();
     assert!(matches!(refused, Refusal::Forbidden { .. }), "{refused}");
