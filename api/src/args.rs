@@ -2,6 +2,7 @@
 
 use crate::{
     Api, Config,
+    authorization::Authorization,
     caller::args::{CallerArgs, Callers},
     change,
     feed::redis::{FeedMetrics, RedisSubscription, SubscribeOptions},
@@ -10,6 +11,7 @@ use crate::{
         LinkerdArgs,
         sample::{self, SampleMetrics},
     },
+    rights::Rights,
 };
 use anyhow::Context as _;
 use clap::{Parser, ValueEnum};
@@ -255,6 +257,11 @@ impl Args {
             hosts,
             admin_listen: Some(admin_listen),
             drain,
+            authorization: match &kubernetes {
+                Some(client) => Authorization::new(Rights::kubernetes(client.clone())),
+                // Then callers that are known by Kubernetes or the mesh may do nothing.
+                None => Authorization::machine(),
+            },
             max_watchers: usize::try_from(max_watchers).context("so many watchers cannot be counted")?,
             mcp: mcp.options(connection, kubernetes),
             linkerd: Some(controllers),

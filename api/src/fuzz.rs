@@ -38,6 +38,7 @@ impl Service {
             .expect("the default has no URL that could be wrong");
         Self(MeshContext {
             replica,
+            authorization: crate::authorization::Authorization::machine(),
             metrics,
             linkerd: None,
             changes,

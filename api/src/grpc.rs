@@ -6,10 +6,12 @@
 
 use crate::{
     answer::{Fault, Refusal},
+    authorization::{Authorization, Granted},
     change::{Changes, Fault as ChangeFault, Refusal as ChangeRefusal},
     linkerd::Controllers,
     metrics::{ApiMetrics, Method},
     replica::Replica,
+    rights::table::{Surface, row},
 };
 use body::{Reply, read_request};
 use futures::future::BoxFuture;
@@ -33,7 +35,9 @@ mod watch;
 /// The service. Cloning shares the replica.
 #[derive(Debug, Clone)]
 pub(crate) struct MeshContext {
+    /// The whole mesh; in the copy that answers a request, what its caller may see.
     pub(crate) replica: Replica,
+    pub(crate) authorization: Authorization,
     pub(crate) metrics: ApiMetrics,
     /// Linkerd's own, where they can be asked.
     pub(crate) linkerd: Option<Controllers>,
@@ -50,32 +54,45 @@ pub(crate) struct MeshContext {
 pub(crate) const NAME: &str = "mcp.v1.MeshContext";
 
 impl MeshContext {
-    async fn answer(&self, request: Request<Body>) -> Response<Body> {
+    /// The only way to a method: nothing is read of a request before its caller was let through. What was granted goes
+    /// with the request, as an extension.
+    async fn answer(&self, mut request: Request<Body>) -> Response<Body> {
         let started = Instant::now();
-        let name = request.uri().path().rsplit('/').next().unwrap_or_default();
+        let path = request.uri().path().trim_start_matches('/').to_owned();
+        let name = path.rsplit('/').next().unwrap_or_default();
+        if row(Surface::Grpc, &path).is_none() {
+            return unknown(name).into_http();
+        }
+        let asker = self.authorization.asker(request.extensions(), request.headers());
+        let granted = match self.authorization.admit(Surface::Grpc, &path, &asker, &self.replica).await {
+            Ok(granted) => granted,
+            Err(refused) => return Status::from(refused).into_http(),
+        };
+        let service = self.scoped(&granted);
+        request.extensions_mut().insert(Arc::new(granted));
         let (method, reply) = match name {
-            "GetMeshGraph" => (Method::GetMeshGraph, self.get_mesh_graph(request).await),
-            "GetCallGraph" => (Method::GetCallGraph, self.get_call_graph(request).await),
-            "WatchMeshGraph" => (Method::WatchMeshGraph, self.watch_mesh_graph(request).await),
-            "CheckAccess" => (Method::CheckAccess, access::check_access(self, request).await),
-            "ListAccess" => (Method::ListAccess, access::list_access(self, request).await),
-            "ExplainDenials" => (Method::ExplainDenials, access::explain_denials(self, request).await),
-            "LintPolicies" => (Method::LintPolicies, access::lint_policies(self, request).await),
-            "CompareEndpoints" => (Method::CompareEndpoints, access::compare_endpoints(self, request).await),
-            "ResolvePolicy" => (Method::ResolvePolicy, access::resolve_policy(self, request).await),
-            "PlanChange" => (Method::PlanChange, change::plan_change(self, request).await),
-            "ApplyPlan" => (Method::ApplyPlan, change::apply_plan(self, request).await),
-            "RollbackChange" => (Method::RollbackChange, change::rollback_change(self, request).await),
-            "ListChanges" => (Method::ListChanges, change::list_changes(self, request).await),
-            "ProposePolicy" => (Method::ProposePolicy, change::propose_policy(self, request).await),
-            "ApplyAuthorizationPolicy" => {
-                (Method::ApplyAuthorizationPolicy, change::apply_authorization_policy(self, request).await)
+            "GetMeshGraph" => (Method::GetMeshGraph, service.get_mesh_graph(request).await),
+            "GetCallGraph" => (Method::GetCallGraph, service.get_call_graph(request).await),
+            "WatchMeshGraph" => (Method::WatchMeshGraph, service.watch_mesh_graph(request, self).await),
+            "CheckAccess" => (Method::CheckAccess, access::check_access(&service, request).await),
+            "ListAccess" => (Method::ListAccess, access::list_access(&service, request).await),
+            "ExplainDenials" => (Method::ExplainDenials, access::explain_denials(&service, request).await),
+            "LintPolicies" => (Method::LintPolicies, access::lint_policies(&service, request).await),
+            "PlanChange" => (Method::PlanChange, change::plan_change(&service, request).await),
+            "ApplyPlan" => (Method::ApplyPlan, change::apply_plan(&service, request).await),
+            "RollbackChange" => (Method::RollbackChange, change::rollback_change(&service, request).await),
+            "ListChanges" => (Method::ListChanges, change::list_changes(&service, request).await),
+            "ProposePolicy" => (Method::ProposePolicy, change::propose_policy(&service, request).await),
+            "ApplyAuthorizationPolicy" => (
+                Method::ApplyAuthorizationPolicy,
+                change::apply_authorization_policy(&service, request).await,
+            ),
+            "ApplyHTTPRoute" => (Method::ApplyHttpRoute, change::apply_http_route(&service, request).await),
+            "CompareEndpoints" => {
+                (Method::CompareEndpoints, access::compare_endpoints(&service, request).await)
             }
-            "ApplyHTTPRoute" => (Method::ApplyHttpRoute, change::apply_http_route(self, request).await),
-            _ => {
-                let unknown = format!("{NAME} has no method `{name}`; reflection lists what there is");
-                return Status::unimplemented(unknown).into_http();
-            }
+            "ResolvePolicy" => (Method::ResolvePolicy, access::resolve_policy(&service, request).await),
+            _ => return unknown(name).into_http(),
         };
         let code = reply.as_ref().err().map_or("Ok", |status| code_name(status.code()));
         self.metrics.answered(method, code, started.elapsed());
@@ -93,9 +110,22 @@ impl MeshContext {
         graph::get_call_graph(self, &read_request(request).await?)
     }
 
-    async fn watch_mesh_graph(&self, request: Request<Body>) -> Result<Reply, Status> {
-        watch::watch_mesh_graph(self, read_request(request).await?)
+    /// `whole` is the service that this is a part of: rights change while somebody watches.
+    async fn watch_mesh_graph(&self, request: Request<Body>, whole: &Self) -> Result<Reply, Status> {
+        let granted = request.extensions().get::<Arc<Granted>>().cloned();
+        let granted =
+            granted.ok_or_else(|| Status::internal("what was granted did not come with the request"))?;
+        watch::watch_mesh_graph(self, whole, granted, read_request(request).await?)
     }
+
+    /// The service as one sees it who was granted this.
+    fn scoped(&self, granted: &Granted) -> Self {
+        Self { replica: self.replica.scoped(&granted.scope), ..self.clone() }
+    }
+}
+
+fn unknown(name: &str) -> Status {
+    Status::unimplemented(format!("{NAME} has no method `{name}`; reflection lists what there is"))
 }
 
 impl tower::Service<Request<Body>> for MeshContext {

@@ -2,7 +2,8 @@
 
 use crate::{
     answer::{self, BOTH, CALLEES, CALLERS, CallGraphQuestion, Fault, GraphQuestion, Refusal},
-    change::{Changes, Fault as ChangeFault, Refusal as ChangeRefusal},
+    authorization::{Authorization, Refused},
+    change::{Changes, Fault as ChangeFault, MAX_REQUEST, Refusal as ChangeRefusal},
     encode::{Detail, json},
     linkerd::Controllers,
     metrics::{ApiMetrics, Method},
@@ -12,28 +13,35 @@ use crate::{
 use axum::{
     Router,
     body::Body,
-    extract::{Query, State, rejection::QueryRejection},
+    extract::{DefaultBodyLimit, Query, rejection::QueryRejection},
     response::IntoResponse,
-    routing::get,
+    routing::{MethodRouter, get, post},
 };
 use bytes::Bytes;
 use futures::stream;
+use granted::Scoped;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use linkerd_mcp_graph::query::walk::{Direction, Hop};
 use serde::Deserialize;
 use serde_json::json;
-use std::convert::Infallible;
+use std::{
+    convert::Infallible,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+};
 use tokio::time::Instant;
 
 mod access;
 pub(crate) mod admin;
 mod change;
+mod granted;
 pub(crate) mod host;
 
 /// What handlers need. Cloning shares it.
 #[derive(Debug, Clone)]
 pub(crate) struct Json {
+    /// The whole mesh; where a handler has it, what its caller may see.
     pub(crate) replica: Replica,
+    pub(crate) authorization: Authorization,
     pub(crate) metrics: ApiMetrics,
     /// Linkerd's own, where they can be asked.
     pub(crate) linkerd: Option<Controllers>,
@@ -109,19 +117,32 @@ const WHAT_THERE_IS: &str = "GET /v1/graph?namespace=&view=full|summary|edges&fr
                              GET /v1/changes?namespace=&limit=&change_id= or \
                              POST /v1/plans, /v1/changes, /v1/changes/ID/rollback or /v1/proposals with a JSON body";
 
+/// A path, and what answers there.
+type Route = (&'static str, fn() -> MethodRouter<Json>);
+
+/// The JSON routes. Each has a row in [`crate::rights::table::TABLE`].
+pub(crate) const ROUTES: &[Route] = &[
+    ("/v1/graph", || get(graph)),
+    ("/v1/callgraph", || get(callgraph)),
+    ("/v1/access", || get(access::check)),
+    ("/v1/access/list", || get(access::list)),
+    ("/v1/denials", || get(access::denials)),
+    ("/v1/lint", || get(access::lint)),
+    ("/v1/endpoints", || get(access::endpoints)),
+    ("/v1/policy", || get(access::policy)),
+    ("/v1/changes", || get(change::list).post(change::apply)),
+    ("/v1/changes/{id}/rollback", || post(change::rollback)),
+    ("/v1/plans", || post(change::plan)),
+    ("/v1/proposals", || post(change::propose)),
+];
+
 /// The JSON routes and the MCP endpoint. Who asks, and by which name, is found out before ([`crate::caller`]).
 pub(crate) fn routes(state: Json, mcp: Router) -> Router {
-    Router::new()
-        .route("/v1/graph", get(graph))
-        .route("/v1/callgraph", get(callgraph))
-        .route("/v1/access", get(access::check))
-        .route("/v1/access/list", get(access::list))
-        .route("/v1/denials", get(access::denials))
-        .route("/v1/lint", get(access::lint))
-        .route("/v1/endpoints", get(access::endpoints))
-        .route("/v1/policy", get(access::policy))
-        .merge(change::routes())
+    let routes = ROUTES.iter().fold(Router::new(), |routes, (path, method)| routes.route(path, method()));
+    routes
+        .layer(DefaultBodyLimit::max(MAX_REQUEST))
         .method_not_allowed_fallback(not_allowed)
+        .route_layer(axum::middleware::from_fn_with_state(state.clone(), granted::check))
         .with_state(state)
         .merge(mcp)
 }
@@ -144,7 +165,7 @@ async fn not_allowed() -> Problem {
 }
 
 async fn graph(
-    State(state): State<Json>,
+    Scoped(state): Scoped,
     headers: HeaderMap,
     parameters: Result<Query<GraphParameters>, QueryRejection>,
 ) -> Result<Response<Body>, Problem> {
@@ -176,7 +197,7 @@ async fn graph_answer(
 }
 
 async fn callgraph(
-    State(state): State<Json>,
+    Scoped(state): Scoped,
     headers: HeaderMap,
     parameters: Result<Query<CallGraphParameters>, QueryRejection>,
 ) -> Result<Response<Body>, Problem> {
@@ -272,10 +293,17 @@ fn code(answer: &Result<Response<Body>, Problem>) -> &'static str {
 
 impl Json {
     /// Names one revision of this process: the same tag, the same graph and numbers. How old they are is not in it.
+    /// Those who see other namespaces have other tags.
     fn tag(&self, view: &View) -> HeaderValue {
         let (position, revision, boot) = (view.position, view.revision, self.boot);
-        let tag = format!("\"{}-{}-{revision}-{boot:08x}\"", position.epoch, position.seq);
-        HeaderValue::try_from(tag).expect("digits and dashes")
+        let seen = view.scope.namespaces().map(|namespaces| {
+            let mut hasher = DefaultHasher::new();
+            namespaces.hash(&mut hasher);
+            format!("-{:016x}", hasher.finish())
+        });
+        let seen = seen.unwrap_or_default();
+        let tag = format!("\"{}-{}-{revision}-{boot:08x}{seen}\"", position.epoch, position.seq);
+        HeaderValue::try_from(tag).expect("hexadecimal digits and dashes")
     }
 }
 
@@ -307,6 +335,19 @@ impl From<ChangeRefusal> for Problem {
             ChangeFault::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         };
         Self { status, error: refusal.to_string(), hint: refusal.hint().to_owned() }
+    }
+}
+
+impl From<Refused> for Problem {
+    fn from(refused: Refused) -> Self {
+        let (status, hint) = match refused {
+            Refused::Unknown => {
+                (StatusCode::UNAUTHORIZED, "docs/authorization.md says how a caller is known")
+            }
+            Refused::Undecided { .. } => (StatusCode::SERVICE_UNAVAILABLE, "try again in a moment"),
+            _ => (StatusCode::FORBIDDEN, "docs/authorization.md says which right each question needs"),
+        };
+        Self { status, error: refused.to_string(), hint: hint.to_owned() }
     }
 }
 

@@ -11,7 +11,9 @@
 pub mod access;
 mod answer;
 pub mod args;
+pub mod audit;
 mod authority;
+pub mod authorization;
 pub mod caller;
 mod chain;
 pub mod change;

@@ -36,11 +36,16 @@ pub(crate) mod share;
 pub(crate) mod subscription;
 pub(crate) mod text;
 mod tool;
+mod tool_list;
 
 #[cfg(test)]
 mod tests;
 
-use crate::{change::Changes, replica::Replica};
+use crate::{
+    authorization::{Authorization, Granted},
+    change::Changes,
+    replica::Replica,
+};
 use axum::Router;
 use budget::{Budget, Limits};
 use gate::{Gate, session::Sessions};
@@ -78,7 +83,11 @@ pub struct Options {
 /// What tools answer from. Cloning shares it.
 #[derive(Clone)]
 pub(crate) struct Context {
+    /// The whole mesh; in what a request is answered from, what its caller may see.
     pub(crate) replica: Replica,
+    pub(crate) authorization: Authorization,
+    /// What the request that is answered was granted; none before.
+    pub(crate) granted: Option<Arc<Granted>>,
     /// Who is told of what, and what happened last.
     pub(crate) subscriptions: subscription::Subscriptions,
     pub(crate) prometheus: Option<Connection>,
@@ -93,10 +102,16 @@ pub(crate) struct Context {
 
 /// The route, with all that stands before it but the check of the Host header. Streams end with `stop`.
 pub(crate) fn route(context: Context, metrics: McpMetrics, stop: CancellationToken) -> Router {
-    let (settings, budget) = (context.settings.clone(), context.budget.clone());
-    let server = server::Server::new(context, metrics.clone());
-    let sessions = Sessions::new(metrics.sessions.clone());
-    let gate = Gate { settings, budget, sessions, metrics, server: server.clone() };
+    let server = server::Server::new(context.clone(), metrics.clone());
+    let gate = Gate {
+        settings: context.settings,
+        authorization: context.authorization,
+        replica: context.replica,
+        budget: context.budget,
+        sessions: Sessions::new(metrics.sessions.clone()),
+        metrics,
+        server: server.clone(),
+    };
     // Any replica answers a request of the stateless revision; older clients get a session, which elicitation and
     // subscriptions need. Answers are JSON unless there is something to say before the end.
     let config = StreamableHttpServerConfig::default()
@@ -107,7 +122,9 @@ pub(crate) fn route(context: Context, metrics: McpMetrics, stop: CancellationTok
         // The gate has checked both.
         .disable_allowed_hosts()
         .disable_allowed_origins();
-    let sessions = Arc::new(LocalSessionManager::default());
+    let mut sessions = LocalSessionManager::default();
+    sessions.session_config.keep_alive = Some(gate::session::IDLE);
+    let sessions = Arc::new(sessions);
     let service = StreamableHttpService::new(move || Ok(server.clone()), sessions, config);
     Router::new()
         .route_service(PATH, service)
@@ -132,6 +149,33 @@ impl fmt::Debug for Context {
             .field("prometheus", &self.prometheus)
             .field("changes", &self.changes)
             .finish_non_exhaustive()
+    }
+}
+
+// === impl Context ===
+
+impl Context {
+    /// It as one sees it who was granted this.
+    pub(crate) fn scoped(&self, granted: &Arc<Granted>) -> Self {
+        let replica = self.replica.scoped(&granted.scope);
+        Self { replica, granted: Some(granted.clone()), ..self.clone() }
+    }
+}
+
+/// The names of all that can be asked here, for the test that each has a row in the table of rights.
+#[cfg(test)]
+pub(crate) struct Names {
+    pub(crate) tools: Vec<&'static str>,
+    pub(crate) resources: Vec<&'static str>,
+    pub(crate) prompts: Vec<&'static str>,
+}
+
+#[cfg(test)]
+pub(crate) fn asked() -> Names {
+    Names {
+        tools: tool::TOOLS.iter().map(|tool| tool.name).collect(),
+        resources: resource::uri::ALL.to_vec(),
+        prompts: prompt::PROMPTS.iter().map(prompt::Prompt::name).collect(),
     }
 }
 

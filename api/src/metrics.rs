@@ -121,6 +121,8 @@ pub enum ResyncCause {
     Slow,
     /// This replica itself started over from a snapshot.
     Replica,
+    /// What its caller may see is not what it was.
+    Rights,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]

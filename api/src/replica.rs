@@ -10,12 +10,14 @@ use crate::{
         position as position_of, proto,
     },
     metrics::{ApiMetrics, FeedEvent},
+    rights::Scope,
     view::View,
 };
 use arc_swap::ArcSwapOption;
 use linkerd_mcp_graph::{
     delta::{self, Delta},
     feed::{Event, Position, Snapshot, Subscription},
+    id::Text,
     metrics::Metrics,
     query::Index,
 };
@@ -23,6 +25,7 @@ use linkerd_mcp_proto::v1;
 use parking_lot::Mutex;
 use ring::Ring;
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicI64, Ordering},
@@ -42,6 +45,8 @@ pub use ring::{RingLimits, WatchEvent};
 #[derive(Debug, Clone)]
 pub struct Replica {
     shared: Arc<Shared>,
+    /// What is seen through this handle.
+    scope: Scope,
 }
 
 /// Written by the task in [`Replica::follow`], read by everybody.
@@ -95,12 +100,45 @@ impl Replica {
             tick: watch::Sender::default(),
             metrics,
         };
-        Self { shared: Arc::new(shared) }
+        Self { shared: Arc::new(shared), scope: Scope::All }
     }
 
-    /// The newest view; none before the first snapshot.
+    /// The newest view, of what may be seen through this handle; none before the first snapshot.
     pub fn view(&self) -> Option<Arc<View>> {
-        self.shared.view.load_full()
+        let view = self.shared.view.load_full()?;
+        match &self.scope {
+            Scope::All => Some(view),
+            Scope::Only(namespaces) => Some(view.only(namespaces)),
+        }
+    }
+
+    /// A handle through which no more is seen than this and what could be seen before.
+    #[must_use]
+    pub fn scoped(&self, scope: &Scope) -> Self {
+        Self { shared: self.shared.clone(), scope: self.scope.and(scope) }
+    }
+
+    /// What is seen through this handle.
+    pub fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    /// All namespaces of the mesh, whatever is seen through this handle: those that are known by themselves, and those in
+    /// which something is. For asking where somebody has rights.
+    pub(crate) fn namespaces(&self) -> BTreeSet<Text> {
+        let Some(view) = self.shared.view.load_full() else { return BTreeSet::new() };
+        let graph = &view.graph;
+        let mut all: BTreeSet<Text> = graph.namespaces.keys().cloned().collect();
+        let services = graph.services.keys().map(|id| id.namespace());
+        let workloads = graph.workloads.keys().map(|id| id.namespace());
+        let policies = graph.policies.keys().map(|id| id.namespace());
+        let authorizations = graph.auth_policies.keys().map(|id| id.namespace());
+        for namespace in services.chain(workloads).chain(policies).chain(authorizations) {
+            if !all.contains(namespace) {
+                all.insert(namespace.into());
+            }
+        }
+        all
     }
 
     /// Changes with every new view, and when the process is going away.
@@ -118,7 +156,11 @@ impl Replica {
             connected: pulse.connected.load(Ordering::Relaxed),
             position: view.position,
         };
-        freshness(lag, &view.metrics.status, &view.graph.status)
+        let mut freshness = freshness(lag, &view.metrics.status, &view.graph.status);
+        if let Some(namespaces) = view.scope.namespaces() {
+            freshness.limited_to = namespaces.iter().map(ToString::to_string).collect();
+        }
+        freshness
     }
 
     /// The change after `position`. A watcher that has a view gives the view's generation.

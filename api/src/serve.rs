@@ -1,6 +1,7 @@
 //! The API as something to start: bind, then serve until told to stop.
 
 use crate::{
+    authorization::Authorization,
     caller::{self, listener::Door, metrics::CallerMetrics},
     change::{self, Changes, metrics::ChangeMetrics},
     grpc::{self, MeshContext},
@@ -56,6 +57,8 @@ pub struct Config {
     pub linkerd: Option<Controllers>,
     /// How policy is changed.
     pub changes: change::Options,
+    /// Who may ask what. Unless it is said otherwise, whoever uses this machine may read everything.
+    pub authorization: Authorization,
 }
 
 /// Listeners that are bound and a replica that waits to be fed.
@@ -142,6 +145,7 @@ impl Default for Config {
             mcp: crate::mcp::Options::default(),
             linkerd: None,
             changes: change::Options::default(),
+            authorization: Authorization::machine(),
         }
     }
 }
@@ -152,7 +156,7 @@ impl Api {
     /// # Errors
     ///
     /// When the address is not loopback, or is taken, or the settings of the MCP endpoint are wrong.
-    pub async fn bind(config: Config, registry: &mut Registry) -> Result<Self, BindError> {
+    pub async fn bind(mut config: Config, registry: &mut Registry) -> Result<Self, BindError> {
         if !config.listen.ip().is_loopback() {
             return Err(BindError::NotLoopback(config.listen));
         }
@@ -171,9 +175,13 @@ impl Api {
         let replica = Replica::new(config.ring, metrics.clone());
         let callers = CallerMetrics::register(registry);
         let mcp_metrics = McpMetrics::register(registry);
+        config.authorization = config.authorization.read_only(config.changes.read_only);
+        config.authorization.register(registry);
         let settings = config.mcp.settings(&mcp_metrics).await?;
-        let changes =
-            Changes::new(config.changes.clone(), replica.clone(), ChangeMetrics::register(registry))?;
+        // Who may do what is decided in one place.
+        let rights = config.authorization.rights().clone();
+        let options = change::Options { rights, anybody: false, ..config.changes.clone() };
+        let changes = Changes::new(options, replica.clone(), ChangeMetrics::register(registry))?;
         Ok(Self { config, local, mesh, admin, replica, metrics, callers, mcp_metrics, settings, changes })
     }
 
@@ -224,6 +232,7 @@ impl Api {
         let (health, health_service) = tonic_health::server::health_reporter();
         let context = MeshContext {
             replica: replica.clone(),
+            authorization: config.authorization.clone(),
             metrics: metrics.clone(),
             linkerd: config.linkerd.clone(),
             changes: changes.clone(),
@@ -235,6 +244,8 @@ impl Api {
         let subscriptions = Subscriptions::new(mcp_metrics.subscriptions.clone());
         let mcp_context = mcp::Context {
             replica: replica.clone(),
+            authorization: config.authorization.clone(),
+            granted: None,
             subscriptions: subscriptions.clone(),
             history: history.clone(),
             prometheus: config.mcp.prometheus.clone(),
@@ -247,6 +258,7 @@ impl Api {
         let mcp = mcp::route(mcp_context.clone(), mcp_metrics, stop.clone());
         let json = Json {
             replica: replica.clone(),
+            authorization: config.authorization.clone(),
             metrics,
             linkerd: config.linkerd.clone(),
             changes: changes.clone(),

@@ -3,11 +3,13 @@
 use crate::{
     encode::{Detail, Source, json, message::framed, proto},
     metrics::{ApiMetrics, Encoded},
+    rights::Scope,
 };
 use bytes::Bytes;
 use linkerd_mcp_graph::{
     delta::Delta,
     feed::Position,
+    id::Text,
     metrics::Metrics,
     model::Graph,
     policy::{
@@ -16,14 +18,14 @@ use linkerd_mcp_graph::{
         lint::{Finding, lint},
     },
     query::{
-        Index, Part, Rollups,
+        Index, Part, Rollups, limited,
         overview::{Overview, overview},
     },
 };
 use linkerd_mcp_proto::v1;
 use parking_lot::Mutex;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, OnceLock},
 };
 use tokio::sync::OnceCell;
@@ -47,6 +49,9 @@ pub struct View {
     pub(crate) frame: u64,
     /// Counts the times this replica started over; changes lead from view to view only within one.
     pub(crate) generation: u64,
+    /// What of the mesh is in it.
+    pub scope: Scope,
+    limited: Mutex<Vec<Limited>>,
     encoded: Encodings,
     /// The policies of the graph, read when the first question about them is asked.
     policies: OnceLock<Policies>,
@@ -70,6 +75,16 @@ struct Encodings {
     json: [OnceCell<Bytes>; Detail::COUNT],
     frame: OnceCell<Bytes>,
 }
+
+/// This revision as it is seen in some namespaces, made when the first one asks who sees just these.
+#[derive(Debug, Clone)]
+struct Limited {
+    namespaces: Arc<BTreeSet<Text>>,
+    view: Arc<OnceLock<Arc<View>>>,
+}
+
+/// As many sets of namespaces are kept of a revision: those who ask often are few, and a revision lives for seconds.
+const MAX_LIMITED: usize = 32;
 
 /// Up to this many edges a body is encoded where the request is handled (1 to 2 ms); larger ones on a thread that may
 /// block, so that other requests go on.
@@ -101,11 +116,41 @@ impl View {
             revision: 0,
             frame: 0,
             generation: 0,
+            scope: Scope::All,
+            limited: Mutex::default(),
             encoded,
             policies,
             overview,
             findings,
         }
+    }
+
+    /// This revision as one sees it who may see these namespaces only; see [`limited()`] for what that is.
+    pub(crate) fn only(&self, namespaces: &Arc<BTreeSet<Text>>) -> Arc<Self> {
+        let cell = {
+            let mut kept = self.limited.lock();
+            match kept.iter().find(|it| it.namespaces == *namespaces) {
+                Some(known) => known.view.clone(),
+                None => {
+                    if kept.len() >= MAX_LIMITED {
+                        kept.remove(0);
+                    }
+                    let new = Limited { namespaces: namespaces.clone(), view: Arc::default() };
+                    kept.push(new.clone());
+                    new.view
+                }
+            }
+        };
+        cell.get_or_init(|| Arc::new(self.limit(namespaces))).clone()
+    }
+
+    fn limit(&self, namespaces: &Arc<BTreeSet<Text>>) -> Self {
+        let (graph, metrics) = limited(&self.graph, &self.index, &self.metrics, namespaces);
+        let index = Index::of(&graph);
+        let mut view = Self::new(Arc::new(graph), Arc::new(metrics), self.position, self.as_of_ms, index);
+        (view.revision, view.frame, view.generation) = (self.revision, self.frame, self.generation);
+        view.scope = Scope::Only(namespaces.clone());
+        view
     }
 
     /// Takes over the policies of `old`, if they have been read, with what `delta` does to them; and what lint says of

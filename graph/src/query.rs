@@ -3,8 +3,9 @@
 //! [`resolve()`] turns what a person types into a node; [`Index`] makes the questions below cost what the answer
 //! weighs and not what the mesh weighs; [`edges`] lists, ranks and filters edges; [`walk`] follows them; [`Part`] is
 //! the piece of a graph that an answer carries; [`destination`] holds a graph against what proxies are told; [`aggregate`]
-//! sums edges up by namespace or Service, [`overview`] counts all there is; [`bearing`] finds the policies of a node; [`problems`] ranks what is wrong;
-//! [`compare`] holds a graph against an earlier one, and [`changes`] says what happened between two states.
+//! sums edges up by namespace or Service, [`overview`] counts all there is; [`bearing`] finds the policies of a node;
+//! [`problems`] ranks what is wrong; [`compare`] holds a graph against an earlier one, and [`changes`] says what happened
+//! between two states; [`limited()`] is the part that somebody with rights in some namespaces sees.
 
 use crate::id::{Destination, ExternalId, ServiceId, WorkloadId};
 use std::fmt;
@@ -16,6 +17,7 @@ pub mod compare;
 pub mod destination;
 pub mod edges;
 mod index;
+mod limit;
 pub mod overview;
 mod part;
 pub mod problems;
@@ -24,6 +26,7 @@ mod rollup;
 pub mod walk;
 
 pub use index::Index;
+pub use limit::limited;
 pub use part::Part;
 pub(crate) use resolve::near;
 pub use resolve::{ResolveError, Target, check_namespace, resolve, resolve_node};

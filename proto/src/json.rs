@@ -62,6 +62,9 @@ pub fn freshness_of(it: &v1::Freshness) -> Value {
             "connected": feed.connected,
         });
     }
+    if !it.limited_to.is_empty() {
+        value["limited_to"] = it.limited_to.clone().into();
+    }
     value
 }
 

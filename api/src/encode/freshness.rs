@@ -39,5 +39,6 @@ pub(crate) fn freshness(lag: Lag, metrics: &MetricsStatus, topology: &TopologySt
             position: Some(position(lag.position)),
             connected: lag.connected,
         }),
+        limited_to: Vec::new(),
     }
 }

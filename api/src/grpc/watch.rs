@@ -3,10 +3,14 @@
 //! Nothing is queued per watcher. A watcher is a place in the shared ring of changes, and the next message is looked
 //! up when its connection can take one. One that reads too slowly finds its place gone, is told so, and gets a
 //! snapshot; numbers in between are skipped, because newer ones supersede them.
+//!
+//! One who may see some namespaces only has what it has seen instead of a place: its changes are the difference to what
+//! it may see now, which costs what that weighs. What it may see is asked again every [`RECHECK`].
 
 use super::{MeshContext, body::Reply, retry};
 use crate::{
     answer::Refusal,
+    authorization::{Asker, Granted},
     encode::{
         Detail,
         message::{Head, Message},
@@ -14,18 +18,20 @@ use crate::{
     },
     metrics::{ApiMetrics, ResyncCause},
     replica::{Next, Tick, WatchEvent, delta_message},
+    rights::{Scope, table::Surface},
     view::{Format, View, frame_message},
 };
 use futures::stream;
 use linkerd_mcp_graph::{
+    delta,
     feed::Position,
     query::{Part, check_namespace, edges},
 };
 use linkerd_mcp_proto::v1::{self, watch_mesh_graph_response::Event};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tokio::{
     sync::{OwnedSemaphorePermit, watch},
-    time::timeout,
+    time::{Instant, timeout},
 };
 use tonic::Status;
 
@@ -33,9 +39,24 @@ use tonic::Status;
 const GRAPH: u32 = 2;
 const SNAPSHOT: u32 = 1;
 
+/// How often the rights of a watcher are asked for. Decisions stand as long ([`crate::rights`]).
+const RECHECK: Duration = Duration::from_secs(10);
+
+/// For how long a watcher goes on with what it was granted while nobody can say whether it still is.
+const TRUST: Duration = Duration::from_secs(60);
+
 /// One watcher.
 struct Watcher {
+    /// What the watcher may see.
     service: MeshContext,
+    /// All there is.
+    whole: MeshContext,
+    granted: Arc<Granted>,
+    /// When its rights were last asked for, and last found.
+    asked: Instant,
+    found: Instant,
+    /// For one who may see some namespaces only: what it has.
+    seen: Option<Arc<View>>,
     namespace: Option<String>,
     ticks: watch::Receiver<Tick>,
     state: State,
@@ -73,6 +94,8 @@ struct Open {
 
 pub(super) fn watch_mesh_graph(
     service: &MeshContext,
+    whole: &MeshContext,
+    granted: Arc<Granted>,
     request: v1::WatchMeshGraphRequest,
 ) -> Result<Reply, Status> {
     let view = service.replica.view().ok_or(Refusal::NotReady)?;
@@ -84,12 +107,19 @@ pub(super) fn watch_mesh_graph(
     let place = place.map_err(|_| retry::no_room(service.max_watchers))?;
     let state = match request.resume_from {
         None => State::Start,
+        // What it may see may have been something else then.
+        Some(_) if granted.scope != Scope::All => State::Resync(ResyncCause::Resume),
         Some(at) => resume(service, Position { epoch: at.epoch, seq: at.seq }),
     };
     service.metrics.watchers.inc();
     let watcher = Watcher {
         ticks: service.replica.ticks(),
         service: service.clone(),
+        whole: whole.clone(),
+        granted,
+        asked: Instant::now(),
+        found: Instant::now(),
+        seen: None,
         namespace,
         state,
         _open: Open { metrics: service.metrics.clone(), _place: place },
@@ -113,6 +143,13 @@ impl Watcher {
             if self.ticks.borrow_and_update().closing {
                 return self.close();
             }
+            if self.asked.elapsed() >= RECHECK
+                && !matches!(self.state, State::Ended)
+                && let Err(refused) = self.recheck().await
+            {
+                self.state = State::Ended;
+                return Some(Err(refused));
+            }
             match self.state {
                 State::Ended => return None,
                 State::Resync(cause) => {
@@ -129,6 +166,7 @@ impl Watcher {
                         generation: Some(view.generation),
                         frame: view.frame,
                     });
+                    self.seen = (self.granted.scope != Scope::All).then(|| view.clone());
                     return Some(Ok(self.snapshot(&view).await));
                 }
                 State::Follow(place) => {
@@ -140,8 +178,56 @@ impl Watcher {
         }
     }
 
+    /// Asks again whether, and where, the caller may watch.
+    async fn recheck(&mut self) -> Result<(), Status> {
+        self.asked = Instant::now();
+        let asker = Asker { who: Some(self.granted.who.clone()), trace: self.granted.trace };
+        let name = "mcp.v1.MeshContext/WatchMeshGraph";
+        match self.whole.authorization.admit(Surface::Grpc, name, &asker, &self.whole.replica).await {
+            Ok(granted) => {
+                self.found = Instant::now();
+                if granted.scope != self.granted.scope {
+                    self.service = self.whole.scoped(&granted);
+                    self.granted = Arc::new(granted);
+                    self.state = State::Resync(ResyncCause::Rights);
+                }
+                Ok(())
+            }
+            Err(refused) if refused.is_undecided() && self.found.elapsed() < TRUST => Ok(()),
+            Err(refused) => Err(refused.into()),
+        }
+    }
+
+    /// As [`Watcher::follow`], for one who may see some namespaces only.
+    async fn follow_limited(&mut self, place: Place, seen: Arc<View>) -> Option<Message> {
+        let view = self.service.replica.view()?;
+        if view.generation != seen.generation {
+            self.state = State::Resync(ResyncCause::Replica);
+            return None;
+        }
+        if view.position != seen.position {
+            let change = delta::diff(&seen.graph, &view.graph);
+            self.seen = Some(view.clone());
+            self.state = State::Follow(Place { position: view.position, ..place });
+            let delta = proto::delta(&change, &view.graph, &view.metrics, self.namespace.as_deref());
+            if proto::is_empty(&delta) && change.status.is_none() {
+                return None;
+            }
+            let freshness = self.service.replica.freshness(&view);
+            return Some(Message::of(&delta_message(delta, view.position, freshness)));
+        }
+        if place.frame != view.frame {
+            self.state = State::Follow(Place { frame: view.frame, ..place });
+            return Some(self.frame(&view).await);
+        }
+        self.wait(place, &view).await
+    }
+
     /// The next message after `place`; none when the state changed or nothing for this watcher happened.
     async fn follow(&mut self, place: Place) -> Option<Message> {
+        if let Some(seen) = self.seen.clone() {
+            return self.follow_limited(place, seen).await;
+        }
         // The view first: the ring has everything that led to it.
         let view = self.service.replica.view()?;
         match self.service.replica.after(place.position, place.generation) {
@@ -251,6 +337,7 @@ fn reason(cause: ResyncCause) -> &'static str {
             "the graph changed faster than this watch was read, and the changes in between are no longer kept; a \
              snapshot follows"
         }
+        ResyncCause::Rights => "what this caller may see is not what it was; a snapshot follows",
         ResyncCause::Replica => "the leader changed or changes were lost on the way here; a snapshot follows",
     }
 }

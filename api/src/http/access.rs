@@ -1,6 +1,6 @@
 //! Questions about policy as JSON over HTTP. The answers are the messages of gRPC.
 
-use super::{Json, Problem};
+use super::{Json, Problem, Scoped};
 use crate::{
     access::{self, Error},
     answer::Refusal,
@@ -10,7 +10,7 @@ use crate::{
 };
 use axum::{
     body::Body,
-    extract::{Query, State, rejection::QueryRejection},
+    extract::{Query, rejection::QueryRejection},
 };
 use http::{HeaderValue, Response, header};
 use linkerd_mcp_graph::policy::ask::Mesh;
@@ -75,7 +75,7 @@ pub(super) struct EndpointsParameters {
 type Answer = Result<Response<Body>, Problem>;
 type Parameters<T> = Result<Query<T>, QueryRejection>;
 
-pub(super) async fn check(State(state): State<Json>, asked: Parameters<CheckParameters>) -> Answer {
+pub(super) async fn check(Scoped(state): Scoped, asked: Parameters<CheckParameters>) -> Answer {
     let question = asked.map(|Query(asked)| v1::CheckAccessRequest {
         from: asked.from,
         to: asked.to,
@@ -90,7 +90,7 @@ pub(super) async fn check(State(state): State<Json>, asked: Parameters<CheckPara
     answered(&state, Method::HttpCheckAccess, question, access::check_access).await
 }
 
-pub(super) async fn list(State(state): State<Json>, asked: Parameters<ListParameters>) -> Answer {
+pub(super) async fn list(Scoped(state): Scoped, asked: Parameters<ListParameters>) -> Answer {
     let question = asked.map(|Query(asked)| v1::ListAccessRequest {
         from: asked.from,
         to: asked.to,
@@ -100,7 +100,7 @@ pub(super) async fn list(State(state): State<Json>, asked: Parameters<ListParame
     answered(&state, Method::HttpListAccess, question, access::list_access).await
 }
 
-pub(super) async fn policy(State(state): State<Json>, asked: Parameters<PolicyParameters>) -> Answer {
+pub(super) async fn policy(Scoped(state): Scoped, asked: Parameters<PolicyParameters>) -> Answer {
     let question = asked.map(|Query(asked)| v1::ResolvePolicyRequest {
         workload: asked.workload,
         namespace: asked.namespace,
@@ -109,7 +109,7 @@ pub(super) async fn policy(State(state): State<Json>, asked: Parameters<PolicyPa
     answered(&state, Method::HttpPolicy, question, access::resolve_policy).await
 }
 
-pub(super) async fn denials(State(state): State<Json>, asked: Parameters<DenialsParameters>) -> Answer {
+pub(super) async fn denials(Scoped(state): Scoped, asked: Parameters<DenialsParameters>) -> Answer {
     let question = asked.map(|Query(asked)| v1::ExplainDenialsRequest {
         from: asked.from,
         to: asked.to,
@@ -118,7 +118,7 @@ pub(super) async fn denials(State(state): State<Json>, asked: Parameters<Denials
     answered(&state, Method::HttpDenials, question, access::explain_denials).await
 }
 
-pub(super) async fn lint(State(state): State<Json>, asked: Parameters<LintParameters>) -> Answer {
+pub(super) async fn lint(Scoped(state): Scoped, asked: Parameters<LintParameters>) -> Answer {
     let answer = async {
         let Query(LintParameters { namespace, enforced }) = asked?;
         let question = v1::LintPoliciesRequest { namespace, enforced };
@@ -127,7 +127,7 @@ pub(super) async fn lint(State(state): State<Json>, asked: Parameters<LintParame
     counted(&state, Method::HttpLint, answer).await
 }
 
-pub(super) async fn endpoints(State(state): State<Json>, asked: Parameters<EndpointsParameters>) -> Answer {
+pub(super) async fn endpoints(Scoped(state): Scoped, asked: Parameters<EndpointsParameters>) -> Answer {
     let answer = async {
         let Query(EndpointsParameters { service, port, client_namespace }) = asked?;
         let question = v1::CompareEndpointsRequest { service, port, client_namespace };

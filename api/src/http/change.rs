@@ -4,26 +4,23 @@
 //! first, and nobody answers that it may.
 
 use super::{Json, Problem, access::counted};
-use crate::{
-    change::{MAX_REQUEST, Refusal},
-    metrics::Method,
-};
+use crate::{authorization::Granted, change::Refusal, metrics::Method};
 use axum::{
-    Extension, Router,
+    Extension,
     body::Body,
     extract::{
-        DefaultBodyLimit, Path, Query, State,
+        Path, Query, State,
         rejection::{JsonRejection, QueryRejection},
     },
-    routing::{get, post},
 };
 use http::{Response, StatusCode};
 use linkerd_mcp_proto::v1;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct PlanBody {
+pub(super) struct PlanBody {
     manifest: String,
     removes: Vec<String>,
     namespace: String,
@@ -33,7 +30,7 @@ struct PlanBody {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct ApplyBody {
+pub(super) struct ApplyBody {
     plan: String,
     reason: String,
     guard: Option<GuardBody>,
@@ -41,7 +38,7 @@ struct ApplyBody {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct GuardBody {
+pub(super) struct GuardBody {
     seconds: u32,
     denied_rps: Option<f64>,
     success_rate: Option<f64>,
@@ -49,13 +46,13 @@ struct GuardBody {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct RollbackBody {
+pub(super) struct RollbackBody {
     reason: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct ProposalBody {
+pub(super) struct ProposalBody {
     target: String,
     namespace: String,
     enforce: bool,
@@ -63,37 +60,27 @@ struct ProposalBody {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct ChangesParameters {
+pub(super) struct ChangesParameters {
     namespace: String,
     limit: u32,
     change_id: String,
 }
 
-type Answer = Result<Response<Body>, Problem>;
+pub(super) type Answer = Result<Response<Body>, Problem>;
 type Given<T> = Result<axum::Json<T>, JsonRejection>;
-/// What the listener has put there of who asks.
-type Asker = Option<Extension<crate::caller::Principal>>;
+/// Who asks, as it was let through.
+type Asker = Extension<Arc<Granted>>;
 
-/// The routes, with the limit of what is read of a request.
-pub(super) fn routes() -> Router<Json> {
-    Router::new()
-        .route("/v1/plans", post(plan))
-        .route("/v1/changes", get(list).post(apply))
-        .route("/v1/changes/{id}/rollback", post(rollback))
-        .route("/v1/proposals", post(propose))
-        .layer(DefaultBodyLimit::max(MAX_REQUEST))
-}
-
-async fn plan(State(state): State<Json>, asker: Asker, body: Given<PlanBody>) -> Answer {
+pub(super) async fn plan(State(state): State<Json>, asker: Asker, body: Given<PlanBody>) -> Answer {
     let answer = async {
         let PlanBody { manifest, removes, namespace, force, simulate_only } = body?.0;
         let asked = v1::PlanChangeRequest { manifest, removes, namespace, force, simulate_only };
-        written(state.changes.plan(&state.asker(asker)?, asked).await)
+        written(state.changes.plan(&asker.who, asked).await)
     };
     counted(&state, Method::HttpPlan, answer).await
 }
 
-async fn apply(State(state): State<Json>, asker: Asker, body: Given<ApplyBody>) -> Answer {
+pub(super) async fn apply(State(state): State<Json>, asker: Asker, body: Given<ApplyBody>) -> Answer {
     let answer = async {
         let ApplyBody { plan, reason, guard } = body?.0;
         let guard = guard.map(|GuardBody { seconds, denied_rps, success_rate }| v1::Guard {
@@ -102,12 +89,12 @@ async fn apply(State(state): State<Json>, asker: Asker, body: Given<ApplyBody>) 
             success_rate,
         });
         let asked = v1::ApplyPlanRequest { plan, reason, guard };
-        written(state.changes.apply(&state.asker(asker)?, asked).await)
+        written(state.changes.apply(&asker.who, asked).await)
     };
     counted(&state, Method::HttpApply, answer).await
 }
 
-async fn rollback(
+pub(super) async fn rollback(
     State(state): State<Json>,
     Path(change_id): Path<String>,
     asker: Asker,
@@ -116,21 +103,21 @@ async fn rollback(
     let answer = async {
         let RollbackBody { reason } = body?.0;
         let asked = v1::RollbackChangeRequest { change_id, reason };
-        written(state.changes.rollback(&state.asker(asker)?, asked).await)
+        written(state.changes.rollback(&asker.who, asked).await)
     };
     counted(&state, Method::HttpRollback, answer).await
 }
 
-async fn propose(State(state): State<Json>, asker: Asker, body: Given<ProposalBody>) -> Answer {
+pub(super) async fn propose(State(state): State<Json>, asker: Asker, body: Given<ProposalBody>) -> Answer {
     let answer = async {
         let ProposalBody { target, namespace, enforce } = body?.0;
         let asked = v1::ProposePolicyRequest { target, namespace, enforce };
-        written(state.changes.propose(&state.asker(asker)?, asked).await)
+        written(state.changes.propose(&asker.who, asked).await)
     };
     counted(&state, Method::HttpProposal, answer).await
 }
 
-async fn list(
+pub(super) async fn list(
     State(state): State<Json>,
     asker: Asker,
     asked: Result<Query<ChangesParameters>, QueryRejection>,
@@ -138,21 +125,13 @@ async fn list(
     let answer = async {
         let Query(ChangesParameters { namespace, limit, change_id }) = asked?;
         let asked = v1::ListChangesRequest { namespace, limit, change_id };
-        written(state.changes.list(&state.asker(asker)?, asked).await)
+        written(state.changes.list(&asker.who, asked).await)
     };
     counted(&state, Method::HttpChanges, answer).await
 }
 
 fn written<A: Serialize>(answer: Result<A, Refusal>) -> Answer {
     Ok(super::access::written(&answer?))
-}
-
-// === impl Json ===
-
-impl Json {
-    fn asker(&self, asker: Asker) -> Result<crate::caller::Principal, Refusal> {
-        self.changes.known(asker.map(|Extension(who)| who))
-    }
 }
 
 // === impl Problem ===

@@ -5,6 +5,7 @@
 //! Names, texts and forms are the suite's own; `test/run mcp` runs it.
 
 use super::offer::{Asked, Offer, Reply};
+use crate::authorization::Granted;
 use rmcp::{
     ErrorData,
     model::{
@@ -97,15 +98,18 @@ impl Fixtures {
 }
 
 impl Offer for Fixtures {
+    fn is_open(&self) -> bool {
+        true
+    }
+
     fn announce(&self, capabilities: &mut ServerCapabilities) {
-        let all: ServerCapabilities = typed(json!({
-            "completions": {},
-            "logging": {},
-            "prompts": {"listChanged": true},
-            "resources": {"subscribe": true, "listChanged": true},
-            "tools": {"listChanged": true},
-        }));
-        *capabilities = all;
+        // What it shares with others is announced by them too, and stays.
+        capabilities.completions.get_or_insert_default();
+        capabilities.logging.get_or_insert_default();
+        capabilities.prompts.get_or_insert_default().list_changed = Some(true);
+        capabilities.tools.get_or_insert_default().list_changed = Some(true);
+        let resources = capabilities.resources.get_or_insert_default();
+        (resources.subscribe, resources.list_changed) = (Some(true), Some(true));
     }
 
     fn tools(&self) -> &[Definition] {
@@ -167,7 +171,7 @@ impl Offer for Fixtures {
         requested.clone()
     }
 
-    fn listen(&self, subscription: Arc<SubscriptionContext>) -> Reply<'_, ()> {
+    fn listen(&self, subscription: Arc<SubscriptionContext>, _: Arc<Granted>) -> Reply<'_, ()> {
         Box::pin(async move {
             let mut changes = self.changes.subscribe();
             let mut told = *changes.borrow_and_update();

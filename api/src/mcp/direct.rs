@@ -12,6 +12,7 @@ use super::{
     server::Server,
     tool::{self, Answer, ToolError},
 };
+use crate::authorization::Asker;
 use axum::body::Body;
 use bytes::{BufMut as _, Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Response, header};
@@ -146,9 +147,9 @@ struct Text<'a> {
 
 impl Question<'_> {
     /// Asks, and gives what the client is answered. A client that goes away drops this, and the call with it.
-    pub(crate) async fn ask(self, server: &Server, caller: &Caller) -> Response<Body> {
+    pub(crate) async fn ask(self, server: &Server, asker: &Asker, caller: &Caller) -> Response<Body> {
         let Self { id, name, arguments } = self;
-        let answer = server.tool(&name, arguments, caller, None, std::future::pending()).await;
+        let answer = server.tool(&name, arguments, asker, caller, None, std::future::pending()).await;
         // Those that ask a person go the other way.
         reply(id, &answer.map(|answered| answered.and_then(tool::Reply::answer)))
     }

@@ -30,7 +30,13 @@ pub(crate) struct Freshness {
     /// Present when so many meshed pods have no metrics: their traffic is not seen.
     #[serde(skip_serializing_if = "Option::is_none")]
     pods_without_metrics: Option<u32>,
+    /// Present when the caller may see some namespaces only: the first of these. Nothing is said of others.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    limited_to: Vec<String>,
 }
+
+/// The most namespaces that are listed.
+const MAX_LISTED: usize = 20;
 
 // === impl Freshness ===
 
@@ -48,6 +54,7 @@ impl Freshness {
             topology_not_synced: not_synced.iter().map(|it| format!("{} {}", it.kind, it.state)).collect(),
             feed_disconnected: !feed.connected,
             pods_without_metrics: (metrics.unscraped_count > 0).then_some(metrics.unscraped_count),
+            limited_to: it.limited_to.iter().take(MAX_LISTED).map(|name| data(name)).collect(),
         }
     }
 
@@ -66,6 +73,10 @@ impl Freshness {
         }
         if let Some(count) = self.pods_without_metrics {
             let _ = write!(line, "; {count} meshed pods have no metrics");
+        }
+        if !self.limited_to.is_empty() {
+            let more = if self.limited_to.len() == MAX_LISTED { " and more" } else { "" };
+            let _ = write!(line, "; LIMITED to what you may see: {}{more}", self.limited_to.join(", "));
         }
         line.push('.');
         line

@@ -11,7 +11,12 @@ use super::{
     server::Server,
     settings::Live,
 };
-use crate::caller::Principal;
+use crate::{
+    authorization::{self, Authorization},
+    caller::Principal,
+    replica::Replica,
+    rights::table::Surface,
+};
 use axum::{
     body::{Body, to_bytes},
     extract::{Request, State},
@@ -36,6 +41,8 @@ pub(super) const MAX_BODY: usize = 4 << 20;
 #[derive(Debug)]
 pub(crate) struct Gate {
     pub(crate) settings: Live,
+    pub(crate) authorization: Authorization,
+    pub(crate) replica: Replica,
     pub(crate) budget: Budget,
     pub(crate) sessions: Sessions,
     pub(crate) metrics: McpMetrics,
@@ -51,6 +58,8 @@ pub(crate) struct Caller(pub(crate) Arc<str>);
 /// Why a request does not pass.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refused {
+    #[error("{0}")]
+    Caller(authorization::Refused),
     #[error(
         "requests of the web page {0} are not answered; an operator can allow it with --mcp-allowed-origin, or \
          with allowedOrigins in the settings of the endpoint"
@@ -64,8 +73,6 @@ pub(crate) enum Refused {
     Rpc(rpc::Invalid),
     #[error("too many requests: at most {per_second} a second, {burst} at once; try again in {wait_s} s")]
     Rate { per_second: u32, burst: u32, wait_s: u64 },
-    #[error("it is not known who asks")]
-    Nobody,
     #[error("there is no such session: begin a new one with initialize")]
     Session,
     #[error(
@@ -95,12 +102,15 @@ async fn pass(gate: &Arc<Gate>, request: Request, next: Next) -> Result<Response
             return Err(Refused::Origin(super::text::data(&String::from_utf8_lossy(origin.as_bytes()))));
         }
     }
-    let caller = request.extensions().get::<Principal>().map(Caller::from).ok_or(Refused::Nobody)?;
-    let per_second = settings.calls_per_second;
+    drop(settings);
+    let asker = gate.authorization.asker(request.extensions(), request.headers());
+    let granted = gate.authorization.admit(Surface::Http, super::PATH, &asker, &gate.replica);
+    let who = Box::pin(granted).await.map_err(Refused::Caller)?.who;
+    let caller = Caller::from(&who);
+    let per_second = gate.settings.load().calls_per_second;
     if !gate.budget.request(&caller, per_second) {
         return Err(Refused::Rate { per_second, burst: rate::burst(per_second), wait_s: 1 });
     }
-    drop(settings);
     let (mut parts, body) = request.into_parts();
     let session = session_of(&parts.headers);
     if let Some(id) = &session
@@ -121,7 +131,7 @@ async fn pass(gate: &Arc<Gate>, request: Request, next: Next) -> Result<Response
             && let Some(question) = direct::read(&parts.headers, &bytes)
             && gate.server.answers_at_once(&question.name)
         {
-            return Ok(question.ask(&gate.server, &caller).await);
+            return Ok(question.ask(&gate.server, &asker, &caller).await);
         }
         if session.is_none() && head.method == Some("initialize") {
             opening = Some(gate.sessions.open(&caller).ok_or(Refused::Sessions)?);
@@ -169,12 +179,12 @@ impl From<&Principal> for Caller {
 impl Refused {
     fn reason(&self) -> &'static str {
         match self {
+            Self::Caller(refused) => refused.status(),
             Self::Origin(_) => "origin",
             Self::TooLarge => "too_large",
             Self::Broken => "broken",
             Self::Rpc(_) => "invalid",
             Self::Rate { .. } => "rate",
-            Self::Nobody => "nobody",
             Self::Session => "session",
             Self::Sessions => "sessions",
         }
@@ -182,11 +192,12 @@ impl Refused {
 
     fn status(&self) -> StatusCode {
         match self {
-            Self::Origin(_) => StatusCode::FORBIDDEN,
+            Self::Caller(authorization::Refused::Unknown) => StatusCode::UNAUTHORIZED,
+            Self::Caller(refused) if refused.is_undecided() => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Caller(_) | Self::Origin(_) => StatusCode::FORBIDDEN,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Broken | Self::Rpc(_) => StatusCode::BAD_REQUEST,
             Self::Rate { .. } | Self::Sessions => StatusCode::TOO_MANY_REQUESTS,
-            Self::Nobody => StatusCode::UNAUTHORIZED,
             Self::Session => StatusCode::NOT_FOUND,
         }
     }

@@ -124,9 +124,26 @@ impl Moment {
         self.sample.stale
     }
 
-    /// What is different in `view`.
+    /// What is different in `view`. The sample is of the whole mesh, so what is not to be seen in the view is left out of
+    /// both; the same goes for the comparisons below.
     pub(crate) fn compare(&self, view: &View) -> Difference {
-        compare::compare(&self.sample, &view.graph, &view.metrics, |_, _| true, |_| true)
+        self.among(view, |_, _| true, |_| true)
+    }
+
+    fn among(
+        &self,
+        view: &View,
+        wanted: impl Fn(&Source, &Destination) -> bool,
+        concerns: impl Fn(&PolicyId) -> bool,
+    ) -> Difference {
+        let scope = &view.scope;
+        compare::compare(
+            &self.sample,
+            &view.graph,
+            &view.metrics,
+            |from, to| scope.has_either(from, to) && wanted(from, to),
+            |id| scope.has(id.namespace()) && concerns(id),
+        )
     }
 
     /// As [`Moment::compare`], on edges from or to `node`, and of policies that bear on it. What is gone bears on
@@ -139,7 +156,7 @@ impl Moment {
             bearing.contains(id)
                 || node.namespace() == Some(id.namespace()) && !bearing::is_known(&view.graph, id)
         };
-        compare::compare(&self.sample, &view.graph, &view.metrics, wanted, concerns)
+        self.among(view, wanted, concerns)
     }
 
     /// As [`Moment::compare`], for what lies in a namespace or calls into it.
@@ -148,7 +165,7 @@ impl Moment {
             from.namespace() == Some(namespace) || to.namespace() == Some(namespace)
         };
         let concerns = |id: &PolicyId| id.namespace() == namespace;
-        compare::compare(&self.sample, &view.graph, &view.metrics, wanted, concerns)
+        self.among(view, wanted, concerns)
     }
 }
 

@@ -1,6 +1,13 @@
 //! Reads of single objects from Kubernetes: bounded lists, and why one failed.
 
-use super::{Context, text::data};
+use super::{Context, text::data, tool::ToolError};
+use crate::{
+    authorization::Refused,
+    rights::{
+        Deed,
+        table::{Door, Surface, row},
+    },
+};
 use kube::{
     Api,
     api::{ListParams, ObjectList},
@@ -78,6 +85,39 @@ pub(super) fn name<'a>(field: &'static str, name: &'a str) -> Result<&'a str, Er
 /// The client.
 pub(super) fn client(context: &Context) -> Result<kube::Client, Error> {
     context.kubernetes.clone().ok_or(Error::NotConfigured)
+}
+
+/// That the caller may ask here about these objects, and has a right of its own in Kubernetes to what `deed` says: this
+/// server's rights are not lent to those who have none.
+///
+/// # Errors
+///
+/// Why not.
+pub(super) async fn allowed(context: &Context, tool: &'static str, deed: &Deed) -> Result<(), ToolError> {
+    let granted = context.granted.as_ref().ok_or(Refused::Unknown)?;
+    if let Some(row) = row(Surface::Tool, tool)
+        && let Door::Needs(need) = row.door
+    {
+        granted.there(need, deed.namespace.as_deref())?;
+    }
+    Ok(context.authorization.own(Surface::Tool, tool, granted, deed).await?)
+}
+
+/// To do something to objects of a kind.
+pub(super) fn deed(
+    verb: &'static str,
+    group: &str,
+    resource: &str,
+    namespace: Option<&str>,
+    name: Option<&str>,
+) -> Deed {
+    Deed {
+        verb: verb.into(),
+        group: group.to_owned().into(),
+        resource: resource.to_owned().into(),
+        namespace: namespace.map(str::to_owned),
+        name: name.map(str::to_owned),
+    }
 }
 
 /// The first objects of a kind, in one namespace or in all; true when there are more.

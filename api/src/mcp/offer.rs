@@ -3,7 +3,8 @@
 //! An [`Offer`] is one source of them, and [`Server`](super::server::Server) asks all there are: lists are joined, and
 //! one thing is answered by the first offer that has it. To plug one in: a line in [`offers`].
 
-use super::{Context, prompt::Prompts, resource::Resources};
+use super::{Context, prompt::Prompts, resource::Resources, tool_list::ToolList};
+use crate::authorization::Granted;
 use futures::future::BoxFuture;
 use rmcp::{
     ErrorData, RoleServer,
@@ -12,7 +13,7 @@ use rmcp::{
         GetPromptRequestParams, GetPromptResponse, Prompt, ReadResourceRequestParams, ReadResourceResponse,
         Reference, Resource, ResourceTemplate, ServerCapabilities, SubscriptionFilter, Tool as Definition,
     },
-    service::{RequestContext, SubscriptionContext},
+    service::{Peer, RequestContext, SubscriptionContext},
 };
 use std::{fmt, sync::Arc};
 
@@ -24,6 +25,11 @@ pub(crate) type Reply<'a, T> = BoxFuture<'a, Result<T, ErrorData>>;
 
 /// One source. Every method has an answer for what it does not have: nothing.
 pub(crate) trait Offer: fmt::Debug + Send + Sync + 'static {
+    /// True when whoever is known may use it: it has nothing of the mesh, and no rows in the table of rights.
+    fn is_open(&self) -> bool {
+        false
+    }
+
     /// Adds what it can to what clients are told.
     fn announce(&self, _capabilities: &mut ServerCapabilities) {}
 
@@ -85,7 +91,7 @@ pub(crate) trait Offer: fmt::Debug + Send + Sync + 'static {
 
     /// Sends notifications of what it accepted until the subscription is cancelled, or returns when it has none to send.
     /// An error ends the subscription.
-    fn listen(&self, _subscription: Arc<SubscriptionContext>) -> Reply<'_, ()> {
+    fn listen(&self, _subscription: Arc<SubscriptionContext>, _granted: Arc<Granted>) -> Reply<'_, ()> {
         Box::pin(std::future::ready(Ok(())))
     }
 
@@ -99,6 +105,9 @@ pub(crate) trait Offer: fmt::Debug + Send + Sync + 'static {
         Box::pin(std::future::ready(Ok(())))
     }
 
+    /// A client of a revision with sessions has opened one, and may be told of things from now on.
+    fn opened(&self, _session: &Peer<RoleServer>) {}
+
     /// True when `logging/setLevel` means something to it: announced as `logging`, which the protocol is giving up.
     fn logs(&self) -> bool {
         false
@@ -110,9 +119,18 @@ pub(crate) fn offers(context: &Context) -> Vec<Arc<dyn Offer>> {
     vec![
         Arc::new(Resources::new(context.clone())),
         Arc::new(Prompts::new(context.clone())),
+        Arc::new(ToolList::new(context.settings.clone())),
         #[cfg(feature = "conformance")]
         Arc::new(super::conformance::Fixtures::new()),
     ]
+}
+
+/// The context as the caller may see it. What was granted has been put with the request; without it, nothing is answered.
+pub(crate) fn granted(context: &Context, asked: &Asked) -> Result<Context, ErrorData> {
+    let granted = asked.extensions.get::<Arc<Granted>>();
+    let granted =
+        granted.ok_or_else(|| ErrorData::internal_error("nothing was granted to this request", None))?;
+    Ok(context.scoped(granted))
 }
 
 /// There is no resource behind the URI. The code is that of 2026-07-28 in rmcp's hands, or the older one.

@@ -8,7 +8,7 @@ use super::{
     ask::{ask, has, part},
     completion::{self, Choice},
     freshness::Freshness,
-    offer::{Asked, Offer, Reply},
+    offer::{Asked, Offer, Reply, granted},
     resource::{few::shown, not_ready},
     text::data,
     tool::ToolError,
@@ -118,14 +118,19 @@ impl Prompts {
         Self { context, definitions: PROMPTS.iter().map(Prompt::definition).collect() }
     }
 
-    async fn get(&self, request: GetPromptRequestParams) -> Result<GetPromptResponse, ErrorData> {
+    async fn get(
+        &self,
+        request: GetPromptRequestParams,
+        context: Result<Context, ErrorData>,
+    ) -> Result<GetPromptResponse, ErrorData> {
+        let context = context?;
         let prompt = PROMPTS
             .iter()
             .find(|it| it.name == request.name)
             .ok_or_else(|| invalid("there is no such prompt", json!({})))?;
         let given = Given::read(prompt.arguments, request.arguments.unwrap_or_default())?;
-        let view = self.context.replica.view().ok_or_else(not_ready)?;
-        let reading = read(&self.context, &view, prompt, &given);
+        let view = context.replica.view().ok_or_else(not_ready)?;
+        let reading = read(&context, &view, prompt, &given);
         let data = timeout(PATIENCE, reading).await.map_err(|_| not_ready())??;
         let message = PromptMessage::new_text(Role::User, prompt.text(&data));
         let result = GetPromptResult::new(vec![message]).with_description(prompt.description);
@@ -141,7 +146,7 @@ async fn read(context: &Context, view: &View, prompt: &Prompt, given: &Given) ->
         match source {
             Source::Journal { label, minutes } => {
                 let from_ms = view.as_of_ms - i64::from(minutes) * 60_000;
-                all.insert(label.to_owned(), context.subscriptions.since(from_ms));
+                all.insert(label.to_owned(), context.subscriptions.since(from_ms, context.replica.scope()));
             }
             Source::Refused(message) => return Err(invalid(message, json!({}))),
             Source::View { label, read } => {
@@ -204,22 +209,22 @@ impl Offer for Prompts {
         &self.definitions
     }
 
-    fn prompt(&self, request: GetPromptRequestParams, _: Asked) -> Reply<'_, GetPromptResponse> {
-        Box::pin(self.get(request))
+    fn prompt(&self, request: GetPromptRequestParams, asked: Asked) -> Reply<'_, GetPromptResponse> {
+        Box::pin(self.get(request, granted(&self.context, &asked)))
     }
 
     fn completes(&self, of: &Reference) -> bool {
         matches!(of, Reference::Prompt(it) if PROMPTS.iter().any(|prompt| prompt.name == it.name))
     }
 
-    fn complete(&self, request: CompleteRequestParams, _: Asked) -> Reply<'_, CompleteResult> {
+    fn complete(&self, request: CompleteRequestParams, asked: Asked) -> Reply<'_, CompleteResult> {
         let prompt = PROMPTS
             .iter()
             .find(|prompt| matches!(&request.r#ref, Reference::Prompt(it) if it.name == prompt.name));
         let arguments: Vec<_> =
             prompt.into_iter().flat_map(|it| it.arguments).map(|it| (it.name, it.choice)).collect();
-        let view = self.context.replica.view();
-        let answer = completion::answer(view.as_deref(), &arguments, &request);
+        let answer = granted(&self.context, &asked)
+            .and_then(|context| completion::answer(context.replica.view().as_deref(), &arguments, &request));
         Box::pin(std::future::ready(answer))
     }
 }
@@ -227,6 +232,11 @@ impl Offer for Prompts {
 // === impl Prompt ===
 
 impl Prompt {
+    #[cfg(test)]
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
+    }
+
     fn definition(&self) -> Definition {
         let argument = |it: &Argument| {
             PromptArgument::new(it.name).with_description(it.description).with_required(it.required)

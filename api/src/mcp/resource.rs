@@ -7,11 +7,11 @@ use super::{
     Context,
     completion::{self, Choice},
     gate::session_of,
-    offer::{Asked, Offer, Reply, no_resource},
+    offer::{Asked, Offer, Reply, granted, no_resource},
     server::caller,
     subscription::{self, TooMany, queue::Topic},
 };
-use crate::answer::Refusal;
+use crate::{answer::Refusal, authorization::Granted, rights::Scope};
 use rmcp::{
     ErrorData,
     model::{
@@ -57,15 +57,16 @@ impl Resources {
         let session = session(asked).ok_or_else(|| {
             ErrorData::invalid_request("subscribing needs a session: begin with initialize", None)
         })?;
-        let subscriptions = &self.context.subscriptions;
-        subscriptions.subscribe(&caller(asked), &session, &asked.peer, topic).map_err(too_many)
+        let context = granted(&self.context, asked)?;
+        let (scope, subscriptions) = (context.replica.scope(), &context.subscriptions);
+        subscriptions.subscribe(&caller(asked), scope, &session, &asked.peer, topic).map_err(too_many)
     }
 
-    async fn content(&self, uri: &str) -> Result<ReadResourceResponse, ErrorData> {
+    async fn content(&self, uri: &str, asked: &Asked) -> Result<ReadResourceResponse, ErrorData> {
         let parsed: Uri = uri.parse().map_err(|_| no_resource(uri))?;
-        let view = self.context.replica.view().ok_or_else(not_ready)?;
-        let changed = self.context.subscriptions.changed(&parsed);
-        let content = content::content(&self.context, &view, &parsed, changed).await;
+        let context = granted(&self.context, asked)?;
+        let view = context.replica.view().ok_or_else(not_ready)?;
+        let content = content::content(&context, &view, &parsed, changed(&context, &parsed)).await;
         let content = content.ok_or_else(|| no_resource(uri))?;
         let contents = ResourceContents::text(content.to_string(), uri).with_mime_type("application/json");
         let result =
@@ -82,9 +83,10 @@ impl Offer for Resources {
         capabilities.completions.get_or_insert_default();
     }
 
-    fn resources(&self, _: &Asked) -> Vec<Resource> {
-        let view = self.context.replica.view();
-        list::all(view.as_deref(), |uri| self.context.subscriptions.changed(uri))
+    fn resources(&self, asked: &Asked) -> Vec<Resource> {
+        // One who may read none has none.
+        let Ok(context) = granted(&self.context, asked) else { return Vec::new() };
+        list::all(context.replica.view().as_deref(), |uri| changed(&context, uri))
     }
 
     fn templates(&self) -> Vec<ResourceTemplate> {
@@ -95,21 +97,21 @@ impl Offer for Resources {
         uri.starts_with(uri::SCHEME)
     }
 
-    fn read(&self, request: ReadResourceRequestParams, _: Asked) -> Reply<'_, ReadResourceResponse> {
-        Box::pin(async move { self.content(&request.uri).await })
+    fn read(&self, request: ReadResourceRequestParams, asked: Asked) -> Reply<'_, ReadResourceResponse> {
+        Box::pin(async move { self.content(&request.uri, &asked).await })
     }
 
     fn completes(&self, of: &Reference) -> bool {
         matches!(of, Reference::Resource(template) if variables(&template.uri).is_some())
     }
 
-    fn complete(&self, request: CompleteRequestParams, _: Asked) -> Reply<'_, CompleteResult> {
+    fn complete(&self, request: CompleteRequestParams, asked: Asked) -> Reply<'_, CompleteResult> {
         let variables = match &request.r#ref {
             Reference::Resource(template) => variables(&template.uri).unwrap_or_default(),
             _ => &[],
         };
-        let view = self.context.replica.view();
-        let answer = completion::answer(view.as_deref(), variables, &request);
+        let answer = granted(&self.context, &asked)
+            .and_then(|context| completion::answer(context.replica.view().as_deref(), variables, &request));
         Box::pin(std::future::ready(answer))
     }
 
@@ -117,14 +119,14 @@ impl Offer for Resources {
         subscription::accepted(requested)
     }
 
-    fn listen(&self, stream: Arc<SubscriptionContext>) -> Reply<'_, ()> {
+    fn listen(&self, stream: Arc<SubscriptionContext>, granted: Arc<Granted>) -> Reply<'_, ()> {
         Box::pin(async move {
             let topics = subscription::topics(stream.accepted());
             if topics.is_empty() {
                 return Ok(());
             }
             let caller = caller(stream.request_context());
-            let place = self.context.subscriptions.open(&caller, topics).map_err(too_many)?;
+            let place = self.context.subscriptions.open(&caller, &granted.scope, topics).map_err(too_many)?;
             subscription::tell_stream(&place, &stream).await;
             Ok(())
         })
@@ -142,6 +144,18 @@ impl Offer for Resources {
         });
         Box::pin(std::future::ready(ended))
     }
+}
+
+/// When something last happened to a resource. Of the whole mesh only for those who see it: otherwise it would tell when
+/// something happened elsewhere.
+fn changed(context: &Context, uri: &Uri) -> Option<String> {
+    let tells = *uri != Uri::Graph || *context.replica.scope() == Scope::All;
+    tells.then(|| context.subscriptions.changed(uri)).flatten()
+}
+
+/// The row of the table of rights that a URI falls under; none for one that is none of ours.
+pub(crate) fn row_of(uri: &str) -> Option<&'static str> {
+    uri.parse::<Uri>().ok().map(|uri| uri.template())
 }
 
 fn topic(uri: &str) -> Result<Topic, ErrorData> {

@@ -6,8 +6,12 @@ use super::{
     gate::Caller,
     metrics::McpMetrics,
     offer::{Offer, no_resource, offers},
-    resource::list,
+    resource::{list, row_of, uri},
     tool::{Answer, Call, Person, Reply, TOOLS, Tool, ToolError, effect::Effect},
+};
+use crate::{
+    authorization::{Asker, Granted, Refused},
+    rights::table::Surface,
 };
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
@@ -18,11 +22,11 @@ use rmcp::{
         ListPromptsResult, ListResourceTemplatesRequestMethod, ListResourceTemplatesResult,
         ListResourcesRequestMethod, ListResourcesResult, ListToolsResult, PaginatedRequestParams,
         ProtocolVersion, ReadResourceRequestMethod, ReadResourceRequestParams, ReadResourceResponse,
-        ServerCapabilities, ServerConfig, SetLevelRequestMethod, SetLevelRequestParams,
+        Reference, ServerCapabilities, ServerConfig, SetLevelRequestMethod, SetLevelRequestParams,
         SubscribeRequestMethod, SubscribeRequestParams, SubscriptionFilter, Tool as Definition,
         UnsubscribeRequestMethod, UnsubscribeRequestParams,
     },
-    service::{RequestContext, SubscriptionContext},
+    service::{NotificationContext, RequestContext, SubscriptionContext},
 };
 use std::{future::Future, sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout};
@@ -95,6 +99,59 @@ impl Server {
         self.find(name).is_some_and(|(tool, _)| tool.effect != Effect::Changes)
     }
 
+    /// Who asks.
+    fn asker(&self, asked: &RequestContext<RoleServer>) -> Asker {
+        let authorization = &self.0.context.authorization;
+        match asked.extensions.get::<http::request::Parts>() {
+            Some(parts) => authorization.asker(&parts.extensions, &parts.headers),
+            None => authorization.asker(&http::Extensions::new(), &http::HeaderMap::new()),
+        }
+    }
+
+    /// Lets a request through, and puts what was granted with it for those who answer.
+    async fn admit(
+        &self,
+        surface: Surface,
+        name: &str,
+        asked: &mut RequestContext<RoleServer>,
+    ) -> Result<Arc<Granted>, Refused> {
+        let Context { authorization, replica, .. } = &self.0.context;
+        let asker = self.asker(asked);
+        // Boxed, as below: rmcp's future has that of every method in it.
+        let granted = Box::pin(authorization.admit(surface, name, &asker, replica)).await?;
+        let granted = Arc::new(granted);
+        asked.extensions.insert(granted.clone());
+        Ok(granted)
+    }
+
+    /// Whether the caller may use something, for lists of what there is.
+    async fn may_use(&self, surface: Surface, name: &str, asker: &Asker) -> Result<bool, Refused> {
+        let Context { authorization, replica, .. } = &self.0.context;
+        match Box::pin(authorization.may_use(surface, name, asker, replica)).await {
+            Ok(_) => Ok(true),
+            Err(refused) if refused.is_undecided() => Err(refused),
+            Err(_) => Ok(false),
+        }
+    }
+
+    /// The tools that are here and now, and that the caller may use.
+    async fn tools_for(&self, asker: &Asker) -> Result<Vec<Definition>, ErrorData> {
+        let mut tools = Vec::new();
+        for (tool, definition) in &self.0.tools {
+            if self.0.context.offers(tool).is_ok() && self.may_use(Surface::Tool, tool.name, asker).await? {
+                tools.push(definition.clone());
+            }
+        }
+        for offer in &self.0.offers {
+            for tool in offer.tools() {
+                if offer.is_open() || self.may_use(Surface::Tool, &tool.name, asker).await? {
+                    tools.push(tool.clone());
+                }
+            }
+        }
+        Ok(tools)
+    }
+
     /// Counts a method and how it went.
     fn measured<T>(
         &self,
@@ -116,6 +173,7 @@ impl Server {
         &self,
         name: &str,
         arguments: Option<JsonObject>,
+        asker: &Asker,
         caller: &Caller,
         person: Option<Box<Person>>,
         cancelled: impl Future<Output = ()> + Send,
@@ -130,8 +188,18 @@ impl Server {
         if let Err(absent) = self.0.context.offers(tool) {
             return under.refused(absent.status(), format!("there is no tool {}: {absent}", tool.name));
         }
+        let Context { authorization, replica, .. } = &self.0.context;
+        // Boxed: rmcp's future has that of every method in it.
+        let granted = match Box::pin(authorization.admit(Surface::Tool, tool.name, asker, replica)).await {
+            Ok(granted) => Arc::new(granted),
+            Err(refused) => {
+                let error = ToolError::from(refused);
+                under.status = error.status();
+                return Ok(Err(error));
+            }
+        };
         let call = Call {
-            context: self.0.context.clone(),
+            context: self.0.context.scoped(&granted),
             arguments,
             schema: definition.input_schema.clone(),
             person: person.filter(|_| tool.effect == Effect::Changes),
@@ -227,17 +295,17 @@ impl ServerHandler for Server {
     async fn list_tools(
         &self,
         request: Option<PaginatedRequestParams>,
-        _: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
         let started = Instant::now();
-        let answer = one_page(request).map(|()| {
-            let here = |(tool, _): &&(Tool, Definition)| self.0.context.offers(tool).is_ok();
-            let tools = self.0.tools.iter().filter(here).map(|(_, definition)| definition);
-            let offered = self.0.offers.iter().flat_map(|it| it.tools());
-            ListToolsResult::with_all_items(tools.chain(offered).cloned().collect())
+        let answer = async {
+            one_page(request)?;
+            let tools = self.tools_for(&self.asker(&context)).await?;
+            Ok(ListToolsResult::with_all_items(tools)
                 .with_ttl_ms(LIST_TTL_MS)
-                .with_cache_scope(CacheScope::Private)
-        });
+                .with_cache_scope(CacheScope::Private))
+        };
+        let answer = answer.await;
         self.measured("tools/list", started, answer)
     }
 
@@ -252,19 +320,28 @@ impl ServerHandler for Server {
     async fn call_tool(
         &self,
         request: CallToolRequestParams,
-        context: RequestContext<RoleServer>,
+        mut context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         if !self.has(&request.name)
             && let Some(offer) = self.offer(|it| it.tools().iter().any(|tool| tool.name == request.name))
         {
             let started = Instant::now();
-            let answer = offer.call(request, context).await;
+            let answer = async {
+                if !offer.is_open()
+                    && let Err(refused) = self.admit(Surface::Tool, &request.name, &mut context).await
+                {
+                    return Ok(CallToolResponse::Complete(ToolError::from(refused).result()));
+                }
+                offer.call(request, context).await
+            };
+            let answer = answer.await;
             return self.measured("tools/call", started, answer);
         }
-        let caller = caller(&context);
+        let (asker, caller) = (self.asker(&context), caller(&context));
         let CallToolRequestParams { name, arguments, input_responses: responses, .. } = request;
         let person = Box::new(Person { asked: context.clone(), responses });
-        let result = match self.tool(&name, arguments, &caller, Some(person), context.ct.cancelled()).await? {
+        let cancelled = context.ct.cancelled();
+        let result = match self.tool(&name, arguments, &asker, &caller, Some(person), cancelled).await? {
             Ok(Reply::Answer(Answer { structured, text })) => {
                 let mut result = CallToolResult::success(vec![ContentBlock::text(text)]);
                 result.structured_content = Some(structured.value());
@@ -279,11 +356,16 @@ impl ServerHandler for Server {
     async fn list_resources(
         &self,
         request: Option<PaginatedRequestParams>,
-        context: RequestContext<RoleServer>,
+        mut context: RequestContext<RoleServer>,
     ) -> Result<ListResourcesResult, ErrorData> {
         let started = Instant::now();
         let announced = self.0.info.capabilities.resources.is_some();
-        let answer = announced_list::<ListResourcesRequestMethod>(announced).and_then(|()| {
+        let answer = async {
+            announced_list::<ListResourcesRequestMethod>(announced)?;
+            // All that are listed need the same right; one who does not have it has none.
+            if self.may_use(Surface::Resource, uri::GRAPH, &self.asker(&context)).await? {
+                self.admit(Surface::Resource, uri::GRAPH, &mut context).await?;
+            }
             let all: Vec<_> = self.0.offers.iter().flat_map(|it| it.resources(&context)).collect();
             let (page, next_cursor) = list::page(&all, request)?;
             let mut result = ListResourcesResult::with_all_items(page)
@@ -291,34 +373,52 @@ impl ServerHandler for Server {
                 .with_cache_scope(CacheScope::Private);
             result.next_cursor = next_cursor;
             Ok(result)
-        });
+        };
+        let answer = answer.await;
         self.measured("resources/list", started, answer)
     }
 
     async fn list_resource_templates(
         &self,
         request: Option<PaginatedRequestParams>,
-        _: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<ListResourceTemplatesResult, ErrorData> {
         let started = Instant::now();
         let announced = self.0.info.capabilities.resources.is_some();
-        let answer = announced_page::<ListResourceTemplatesRequestMethod>(announced, request).map(|()| {
-            let all = self.0.offers.iter().flat_map(|it| it.templates()).collect();
-            ListResourceTemplatesResult::with_all_items(all)
+        let answer = async {
+            announced_page::<ListResourceTemplatesRequestMethod>(announced, request)?;
+            let (asker, mut all) = (self.asker(&context), Vec::new());
+            for offer in &self.0.offers {
+                for template in offer.templates() {
+                    let name = &template.uri_template;
+                    if offer.is_open() || self.may_use(Surface::Resource, name, &asker).await? {
+                        all.push(template);
+                    }
+                }
+            }
+            Ok(ListResourceTemplatesResult::with_all_items(all)
                 .with_ttl_ms(LIST_TTL_MS)
-                .with_cache_scope(CacheScope::Private)
-        });
+                .with_cache_scope(CacheScope::Private))
+        };
+        let answer = answer.await;
         self.measured("resources/templates/list", started, answer)
     }
 
     async fn read_resource(
         &self,
         request: ReadResourceRequestParams,
-        context: RequestContext<RoleServer>,
+        mut context: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
         let started = Instant::now();
         let mut answer = match self.offer(|it| it.has_resource(&request.uri)) {
-            Some(offer) => offer.read(request, context).await,
+            Some(offer) if offer.is_open() => offer.read(request, context).await,
+            Some(offer) => match row_of(&request.uri) {
+                None => Err(no_resource(&request.uri)),
+                Some(row) => match self.admit(Surface::Resource, row, &mut context).await {
+                    Ok(_) => offer.read(request, context).await,
+                    Err(refused) => Err(refused.into()),
+                },
+            },
             None if self.0.info.capabilities.resources.is_some() => Err(no_resource(&request.uri)),
             None => Err(ErrorData::method_not_found::<ReadResourceRequestMethod>()),
         };
@@ -332,27 +432,40 @@ impl ServerHandler for Server {
     async fn list_prompts(
         &self,
         request: Option<PaginatedRequestParams>,
-        _: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<ListPromptsResult, ErrorData> {
         let started = Instant::now();
         let announced = self.0.info.capabilities.prompts.is_some();
-        let answer = announced_page::<ListPromptsRequestMethod>(announced, request).map(|()| {
-            let all = self.0.offers.iter().flat_map(|it| it.prompts()).cloned().collect();
-            ListPromptsResult::with_all_items(all)
+        let answer = async {
+            announced_page::<ListPromptsRequestMethod>(announced, request)?;
+            let (asker, mut all) = (self.asker(&context), Vec::new());
+            for offer in &self.0.offers {
+                for prompt in offer.prompts() {
+                    if offer.is_open() || self.may_use(Surface::Prompt, &prompt.name, &asker).await? {
+                        all.push(prompt.clone());
+                    }
+                }
+            }
+            Ok(ListPromptsResult::with_all_items(all)
                 .with_ttl_ms(LIST_TTL_MS)
-                .with_cache_scope(CacheScope::Private)
-        });
+                .with_cache_scope(CacheScope::Private))
+        };
+        let answer = answer.await;
         self.measured("prompts/list", started, answer)
     }
 
     async fn get_prompt(
         &self,
         request: GetPromptRequestParams,
-        context: RequestContext<RoleServer>,
+        mut context: RequestContext<RoleServer>,
     ) -> Result<GetPromptResponse, ErrorData> {
         let started = Instant::now();
         let answer = match self.offer(|it| it.prompts().iter().any(|prompt| prompt.name == request.name)) {
-            Some(offer) => offer.prompt(request, context).await,
+            Some(offer) if offer.is_open() => offer.prompt(request, context).await,
+            Some(offer) => match self.admit(Surface::Prompt, &request.name, &mut context).await {
+                Ok(_) => offer.prompt(request, context).await,
+                Err(refused) => Err(refused.into()),
+            },
             None if self.0.info.capabilities.prompts.is_some() => {
                 Err(ErrorData::invalid_params("there is no such prompt; prompts/list has all", None))
             }
@@ -364,11 +477,23 @@ impl ServerHandler for Server {
     async fn complete(
         &self,
         request: CompleteRequestParams,
-        context: RequestContext<RoleServer>,
+        mut context: RequestContext<RoleServer>,
     ) -> Result<CompleteResult, ErrorData> {
         let started = Instant::now();
         let answer = match self.offer(|it| it.completes(&request.r#ref)) {
-            Some(offer) => offer.complete(request, context).await,
+            Some(offer) if offer.is_open() => offer.complete(request, context).await,
+            Some(offer) => {
+                let (surface, name) = match &request.r#ref {
+                    Reference::Prompt(prompt) => (Surface::Prompt, prompt.name.clone()),
+                    Reference::Resource(template) => (Surface::Resource, template.uri.clone()),
+                    // Has no row, and is refused.
+                    _ => (Surface::Resource, String::new()),
+                };
+                match self.admit(surface, &name, &mut context).await {
+                    Ok(_) => offer.complete(request, context).await,
+                    Err(refused) => Err(refused.into()),
+                }
+            }
             None if self.0.info.capabilities.completions.is_some() => {
                 Err(ErrorData::invalid_params("there is no such prompt or resource template", None))
             }
@@ -383,8 +508,12 @@ impl ServerHandler for Server {
     }
 
     async fn listen(&self, subscription: SubscriptionContext) -> Result<(), ErrorData> {
-        let subscription = Arc::new(subscription);
-        let offers = self.0.offers.iter().map(|it| it.listen(subscription.clone()));
+        let Context { authorization, replica, .. } = &self.0.context;
+        let asker = self.asker(subscription.request_context());
+        let granted = authorization.admit(Surface::Mcp, "subscriptions/listen", &asker, replica);
+        let granted = Box::pin(granted).await?;
+        let (subscription, granted) = (Arc::new(subscription), Arc::new(granted));
+        let offers = self.0.offers.iter().map(|it| it.listen(subscription.clone(), granted.clone()));
         let all = futures::future::try_join_all(offers);
         tokio::select! {
             () = subscription.cancelled() => Ok(()),
@@ -401,11 +530,15 @@ impl ServerHandler for Server {
     async fn subscribe(
         &self,
         request: SubscribeRequestParams,
-        context: RequestContext<RoleServer>,
+        mut context: RequestContext<RoleServer>,
     ) -> Result<(), ErrorData> {
         let started = Instant::now();
         let answer = match self.offer(|it| it.has_resource(&request.uri)) {
-            Some(offer) => offer.subscribe(request.uri, context).await,
+            Some(offer) if offer.is_open() => offer.subscribe(request.uri, context).await,
+            Some(offer) => match self.admit(Surface::Mcp, "resources/subscribe", &mut context).await {
+                Ok(_) => offer.subscribe(request.uri, context).await,
+                Err(refused) => Err(refused.into()),
+            },
             None if self.0.info.capabilities.resources.is_some() => Err(no_resource(&request.uri)),
             None => Err(ErrorData::method_not_found::<SubscribeRequestMethod>()),
         };
@@ -424,6 +557,12 @@ impl ServerHandler for Server {
             None => Err(ErrorData::method_not_found::<UnsubscribeRequestMethod>()),
         };
         self.measured("resources/unsubscribe", started, answer)
+    }
+
+    async fn on_initialized(&self, context: NotificationContext<RoleServer>) {
+        for offer in &self.0.offers {
+            offer.opened(&context.peer);
+        }
     }
 
     async fn set_level(

@@ -9,7 +9,7 @@
 //! session, and a task of the session takes for them.
 
 use super::{gate::Caller, resource::uri::Uri};
-use crate::{replica::Replica, view::View};
+use crate::{replica::Replica, rights::Scope, view::View};
 use journal::Journal;
 use linkerd_mcp_graph::{
     metrics::Metrics,
@@ -72,6 +72,8 @@ struct Table {
 #[derive(Debug)]
 struct Subscriber {
     caller: Caller,
+    /// Where it was let watch. Of what happens elsewhere it is told nothing, whatever it is subscribed to.
+    scope: Scope,
     topics: BTreeSet<Topic>,
     queue: Arc<Queue>,
     /// With the session's peer, for a client that has one.
@@ -154,13 +156,21 @@ impl Subscriptions {
         let mut touched = BTreeSet::from([Uri::Graph]);
         touched.extend(news.iter().flat_map(|it| &it.places).map(Uri::of));
         self.0.journal.lock().write(at_ms, news, touched.iter());
-        let list = news.iter().any(|it| it.what.is_membership()).then_some(Topic::List);
-        let topics = touched.into_iter().map(Topic::Updated).chain(list);
+        let members = news.iter().filter(|it| it.what.is_membership()).flat_map(|it| &it.places);
+        let listed: BTreeSet<Uri> = members.map(Uri::of).collect();
+        let list = (!listed.is_empty()).then_some(Topic::List);
+        let topics = touched.iter().cloned().map(Topic::Updated).chain(list);
         let table = self.0.table.lock();
         for topic in topics {
             for id in table.watched.get(&topic).into_iter().flatten() {
-                if let Some(subscriber) = table.subscribers.get(id) {
-                    subscriber.queue.mark(topic.clone());
+                let Some(Subscriber { scope, queue, .. }) = table.subscribers.get(id) else { continue };
+                let told = match &topic {
+                    Topic::Updated(Uri::Graph) => any_in(scope, &touched),
+                    Topic::Updated(uri) => uri.namespace().is_some_and(|it| scope.has(it)),
+                    Topic::List => any_in(scope, &listed),
+                };
+                if told {
+                    queue.mark(topic.clone());
                 }
             }
         }
@@ -171,15 +181,20 @@ impl Subscriptions {
         self.0.journal.lock().changed(uri)
     }
 
-    /// What happened since then, the newest first.
-    pub(crate) fn since(&self, from_ms: i64) -> serde_json::Value {
-        self.0.journal.lock().since(from_ms)
+    /// What happened since then where somebody may see it, the newest first.
+    pub(crate) fn since(&self, from_ms: i64, scope: &Scope) -> serde_json::Value {
+        self.0.journal.lock().since(from_ms, scope)
     }
 
     /// A place for a subscriber that takes from its queue itself.
-    pub(crate) fn open(&self, caller: &Caller, topics: BTreeSet<Topic>) -> Result<Place, TooMany> {
+    pub(crate) fn open(
+        &self,
+        caller: &Caller,
+        scope: &Scope,
+        topics: BTreeSet<Topic>,
+    ) -> Result<Place, TooMany> {
         let mut table = self.0.table.lock();
-        let id = table.add(caller, topics, None)?;
+        let id = table.add(caller, scope, topics, None)?;
         self.show(&table);
         Ok(self.place(&table, id))
     }
@@ -188,6 +203,7 @@ impl Subscriptions {
     pub(crate) fn subscribe(
         &self,
         caller: &Caller,
+        scope: &Scope,
         session: &str,
         peer: &Peer<RoleServer>,
         topic: Topic,
@@ -195,12 +211,12 @@ impl Subscriptions {
         self.sweep();
         let mut table = self.0.table.lock();
         if let Some(id) = table.sessions.get(session).copied() {
-            let added = table.watch(id, topic);
+            let added = table.watch(id, scope, topic);
             self.show(&table);
             return added;
         }
         let topics = BTreeSet::from([topic, Topic::List]);
-        let id = table.add(caller, topics, Some((session.to_owned(), peer.clone())))?;
+        let id = table.add(caller, scope, topics, Some((session.to_owned(), peer.clone())))?;
         let place = self.place(&table, id);
         self.show(&table);
         drop(table);
@@ -241,6 +257,11 @@ impl Subscriptions {
     }
 }
 
+/// True when one of these is where somebody may see it.
+fn any_in(scope: &Scope, uris: &BTreeSet<Uri>) -> bool {
+    *scope == Scope::All || uris.iter().any(|uri| uri.namespace().is_some_and(|it| scope.has(it)))
+}
+
 /// Tells a session what its queue has, until either is gone.
 async fn tell_session(place: Place, peer: Peer<RoleServer>) {
     loop {
@@ -261,7 +282,7 @@ async fn tell_session(place: Place, peer: Peer<RoleServer>) {
 }
 
 /// A peer does not say when its session ends, so it is asked now and then.
-async fn closed(peer: &Peer<RoleServer>) {
+pub(crate) async fn closed(peer: &Peer<RoleServer>) {
     let mut look = interval(SWEEP);
     while !peer.is_transport_closed() {
         look.tick().await;
@@ -317,6 +338,7 @@ impl Table {
     fn add(
         &mut self,
         caller: &Caller,
+        scope: &Scope,
         topics: BTreeSet<Topic>,
         session: Option<(String, Peer<RoleServer>)>,
     ) -> Result<u64, TooMany> {
@@ -333,13 +355,16 @@ impl Table {
         if let Some((session, _)) = &session {
             self.sessions.insert(session.clone(), id);
         }
-        let subscriber = Subscriber { caller: caller.clone(), topics, queue: Arc::default(), session };
+        let (caller, scope) = (caller.clone(), scope.clone());
+        let subscriber = Subscriber { caller, scope, topics, queue: Arc::default(), session };
         self.subscribers.insert(id, subscriber);
         Ok(id)
     }
 
-    fn watch(&mut self, id: u64, topic: Topic) -> Result<(), TooMany> {
-        let Some(subscriber) = self.subscribers.get(&id) else { return Ok(()) };
+    /// One more topic; `scope` is what its caller may see now, and holds for all of them.
+    fn watch(&mut self, id: u64, scope: &Scope, topic: Topic) -> Result<(), TooMany> {
+        let Some(subscriber) = self.subscribers.get_mut(&id) else { return Ok(()) };
+        subscriber.scope = scope.clone();
         if subscriber.topics.contains(&topic) {
             return Ok(());
         }

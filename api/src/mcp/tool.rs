@@ -12,7 +12,13 @@ use super::{
     schema,
     text::data,
 };
-use crate::{access, answer::Refusal, view::View};
+use crate::{
+    access,
+    answer::Refusal,
+    caller::Principal,
+    change::{self, Changes},
+    view::View,
+};
 use effect::Effect;
 use futures::future::BoxFuture;
 use rmcp::model::{
@@ -24,6 +30,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::{RawValue, Value, to_raw_value};
 use std::{fmt, future::Future, sync::Arc};
 
+mod apply_plan;
 mod check_access;
 mod compare_traffic;
 mod describe_resource;
@@ -39,7 +46,12 @@ mod get_pods;
 mod get_policies;
 mod get_services;
 mod list_access;
+mod list_changes;
+mod plan_policy;
+mod propose_policy;
 mod query_prometheus;
+mod rollback_change;
+mod simulate_policy;
 
 /// Every tool, in the order in which clients see them.
 pub(crate) const TOOLS: &[Tool] = &[
@@ -58,6 +70,12 @@ pub(crate) const TOOLS: &[Tool] = &[
     get_services::TOOL,
     get_deployments::TOOL,
     describe_resource::TOOL,
+    propose_policy::TOOL,
+    simulate_policy::TOOL,
+    plan_policy::TOOL,
+    apply_plan::TOOL,
+    rollback_change::TOOL,
+    list_changes::TOOL,
 ];
 
 /// Tools that are switched on and off together.
@@ -174,12 +192,18 @@ pub(crate) enum ToolError {
     /// Kubernetes did not answer, or refused.
     #[error("{0}")]
     Kubernetes(#[from] super::kubernetes::Error),
+    /// The caller may not.
+    #[error("{0}")]
+    Forbidden(#[from] crate::authorization::Refused),
     /// Too much is under way.
     #[error("{0}")]
     Busy(#[from] super::budget::Busy),
     /// The person at the client did not say yes.
     #[error("{0}")]
     Unconfirmed(#[from] consent::Refused),
+    /// Nothing was planned, applied or undone.
+    #[error("{0}")]
+    Change(#[from] change::Refusal),
     /// It took too long.
     #[error("this took longer than 30 s and was given up; narrow the question")]
     Timeout,
@@ -208,6 +232,7 @@ impl ToolError {
             Self::Arguments(_) | Self::Cursor(_) => "invalid_arguments",
             Self::Timeout => "timeout",
             Self::Busy(_) => "busy",
+            Self::Forbidden(refused) => refused.status(),
             Self::Kubernetes(error) => error.status(),
             Self::NotConfigured(_) => "not_configured",
             Self::Upstream(_) => "unavailable",
@@ -218,6 +243,7 @@ impl ToolError {
             Self::Prometheus(_) => "unavailable",
             Self::Cancelled => "cancelled",
             Self::Unconfirmed(_) => "unconfirmed",
+            Self::Change(refusal) => refusal.code(),
             Self::Refused(refusal) => match refusal.fault() {
                 Fault::Unavailable => "unavailable",
                 Fault::Precondition => "not_configured",
@@ -231,6 +257,7 @@ impl ToolError {
     pub(crate) fn result(&self) -> CallToolResult {
         let hint = match self {
             Self::Refused(refusal) => refusal.hint(),
+            Self::Change(refusal) => refusal.hint(),
             _ => "",
         };
         // It may repeat names from the cluster, or what the model wrote.
@@ -288,6 +315,23 @@ impl Call {
     pub(crate) async fn consent(&self, question: &Question) -> Result<Consent, consent::Refused> {
         let Some(person) = &self.person else { return Err(consent::Refused::CannotAsk) };
         consent::consent(&person.asked, person.responses.as_ref(), question).await
+    }
+
+    /// Who asks.
+    ///
+    /// # Errors
+    ///
+    /// When nothing was granted to anybody, which only a defect makes so.
+    pub(crate) fn caller(&self) -> Result<&Principal, ToolError> {
+        match &self.context.granted {
+            Some(granted) => Ok(&granted.who),
+            None => Err(ToolError::Change(change::Refusal::Nobody)),
+        }
+    }
+
+    /// How policy is changed.
+    pub(crate) fn changes(&self) -> &Changes {
+        &self.context.changes
     }
 
     /// The mesh as it is now.

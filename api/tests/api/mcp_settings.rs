@@ -1,6 +1,7 @@
 //! What operators switch on and off in the MCP endpoint, in a file that changes while the API runs.
 
 use crate::{
+    client::Mcp,
     fixture,
     rig::{Rig, config, within},
 };
@@ -113,6 +114,41 @@ async fn what_is_switched_off_is_neither_listed_nor_callable_until_it_is_on_agai
     write(&file, "# all");
     until_listed(&rig, |listed| listed == all).await;
     assert_eq!(call(&rig, "find_edges").await["result"]["isError"], json!(false));
+}
+
+#[tokio::test]
+async fn who_listens_is_told_when_tools_are_switched_and_nobody_where_they_cannot_be() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("mcp.yaml");
+    write(&file, "{}");
+    let rig = Rig::ready(set_up(&file)).await;
+    let stateless = Mcp::stateless(rig.address);
+    let info = stateless.result("server/discover", json!({})).await;
+    assert_eq!(info["capabilities"]["tools"], json!({"listChanged": true}));
+    let wanted = json!({"toolsListChanged": true});
+    let (mut listening, accepted) = stateless.listen(wanted.clone()).await;
+    assert_eq!(accepted, wanted);
+    let session = Mcp::session(rig.address).await;
+    let mut heard = session.stream().await;
+
+    // What switches nothing is no news.
+    write(&file, "callsPerSecond: 99");
+    write(&file, "tools: {find_edges: off}");
+    for stream in [&mut listening, &mut heard] {
+        assert_eq!(stream.next().await["method"], "notifications/tools/list_changed");
+    }
+    assert!(!listed(&rig).await.iter().any(|it| it == "find_edges"), "whoever asks then gets the new list");
+    write(&file, "{}");
+    for stream in [&mut listening, &mut heard] {
+        assert_eq!(stream.next().await["method"], "notifications/tools/list_changed");
+    }
+
+    // Without a file there is nothing that could switch tools.
+    let fixed = Rig::ready(config()).await;
+    let stateless = Mcp::stateless(fixed.address);
+    let info = stateless.result("server/discover", json!({})).await;
+    assert_eq!(info["capabilities"]["tools"], json!({}));
+    assert_eq!(stateless.listen(wanted).await.1, json!({}));
 }
 
 #[tokio::test]

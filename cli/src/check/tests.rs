@@ -41,6 +41,7 @@ fn mk_freshness() -> Freshness {
             ..MetricsFreshness::default()
         }),
         topology: Some(TopologyFreshness { synced: true, not_synced: Vec::new() }),
+        limited_to: Vec::new(),
         feed: Some(FeedFreshness { age_ms: 800, position: Some(Position::default()), connected: true }),
     }
 }

@@ -15,7 +15,7 @@ use clap::{Args, builder::RangedU64ValueParser};
 use linkerd_mcp_api::{change, mcp};
 use linkerd_mcp_controller::{args::stopped, index, simulate};
 use linkerd_mcp_proto::v1::{GetMeshGraphRequest, View};
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use tokio::sync::mpsc;
 
 /// A demo is looked at for minutes; numbers that move every 15 s would look broken.
@@ -43,6 +43,11 @@ pub(crate) struct DemoArgs {
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8086")]
     pub(crate) listen: SocketAddr,
 
+    /// YAML file with settings of the MCP endpoint (toolsets, tools, callsPerSecond, allowedOrigins); it is read again when
+    /// it changes
+    #[arg(long, env = "LINKERD_MCP_MCP_CONFIG", value_name = "FILE")]
+    pub(crate) mcp_config: Option<PathBuf>,
+
     /// Print the graph once and exit
     #[arg(long, conflicts_with = "no_follow")]
     pub(crate) once: bool,
@@ -58,7 +63,7 @@ impl DemoArgs {
     /// One that only serves, on a free port.
     pub(crate) fn quiet(services: Option<u32>) -> Self {
         let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-        Self { services, seed: 1, listen, once: false, no_follow: true }
+        Self { services, seed: 1, listen, mcp_config: None, once: false, no_follow: true }
     }
 }
 
@@ -90,8 +95,8 @@ pub(crate) async fn start(
     globals: &Globals,
     args: &DemoArgs,
 ) -> anyhow::Result<(embedded::Running, Globals)> {
-    let bound =
-        embedded::bind(args.listen, None, None, mcp::Options::default(), change::Options::default()).await?;
+    let mcp = mcp::Options { config: args.mcp_config.clone(), ..mcp::Options::default() };
+    let bound = embedded::bind(args.listen, None, None, mcp, change::Options::default()).await?;
     let (sender, messages) = mpsc::channel(4096);
     let options = simulate::Options {
         services: args.services.map_or(0, |services| services as usize),

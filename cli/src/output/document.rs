@@ -97,6 +97,7 @@ pub(crate) fn freshness(freshness: &Freshness) -> Node {
         .put("metrics", metrics)
         .put("topology", topology)
         .put("feed", feed)
+        .put("limited_to", (!freshness.limited_to.is_empty()).then(|| list(&freshness.limited_to)))
         .node()
 }
 

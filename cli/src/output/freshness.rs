@@ -17,6 +17,9 @@ pub(crate) fn sentences(freshness: Option<&Freshness>) -> Vec<String> {
     said.extend(unscraped(freshness));
     said.extend(topology(freshness));
     said.extend(feed(freshness));
+    if !freshness.limited_to.is_empty() {
+        said.push(format!("You may see these namespaces only: {}.", freshness.limited_to.join(", ")));
+    }
     said
 }
 
@@ -123,6 +126,7 @@ mod tests {
                 }],
             }),
             feed: Some(FeedFreshness { age_ms: 42_000, position: None, connected: false }),
+            limited_to: vec!["shop".to_owned(), "web".to_owned()],
         };
         assert_eq!(
             sentences(Some(&freshness)),
@@ -132,6 +136,7 @@ mod tests {
                 "Prometheus has no metrics of 3 meshed pods, shop/cart-1 among them: calls of theirs may be missing.",
                 "Not everything in the cluster is known: servers.policy.linkerd.io is forbidden (RBAC).",
                 "The API has lost its feed and answers from its last graph, 42s old.",
+                "You may see these namespaces only: shop, web.",
             ]
         );
         assert_eq!(sentences(None), ["The answer does not say how fresh it is."]);

@@ -53,6 +53,7 @@ fn freshness() -> Freshness {
             ..MetricsFreshness::default()
         }),
         topology: Some(TopologyFreshness { synced: true, not_synced: vec![] }),
+        limited_to: Vec::new(),
         feed: Some(FeedFreshness {
             age_ms: 120,
             position: Some(Position { epoch: 7, seq: 42 }),

@@ -19,6 +19,9 @@ pub struct Freshness {
     pub topology: ::core::option::Option<TopologyFreshness>,
     #[prost(message, optional, tag = "4")]
     pub feed: ::core::option::Option<FeedFreshness>,
+    /// The namespaces that this is limited to, because the caller may see no others; empty for no such limit.
+    #[prost(string, repeated, tag = "5")]
+    pub limited_to: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct MetricsFreshness {

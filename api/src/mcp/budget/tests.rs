@@ -1,11 +1,13 @@
 use super::*;
 use crate::mcp::subscription::Subscriptions;
 use crate::{
+    authorization::Authorization,
     caller::{Principal, Proof},
     change::{self, Changes, metrics::ChangeMetrics},
     mcp::{self, Context, Options, metrics::McpMetrics},
     metrics::ApiMetrics,
     replica::{Replica, RingLimits},
+    rights::{Rights, Verdict},
 };
 use axum::{Router, body::Body, extract::State, routing::post};
 use http::Request;
@@ -197,6 +199,10 @@ impl Rig {
         let context = Context {
             replica,
             changes: changes.unwrap(),
+            authorization: Authorization::new(Rights::decided_by(|_, _| {
+                Box::pin(std::future::ready(Verdict::Allowed))
+            })),
+            granted: None,
             prometheus: options.prometheus.clone(),
             kubernetes: None,
             settings: options.settings(&metrics).await.unwrap(),

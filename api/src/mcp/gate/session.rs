@@ -11,8 +11,9 @@ use tokio::time::Instant;
 const MAX: usize = 1_000;
 const MAX_PER_CALLER: usize = 100;
 
-/// Longer than rmcp keeps an idle session.
-const FORGOTTEN: Duration = Duration::from_secs(3_600);
+/// How long a session may be idle. One that only listens for changes is: hours may pass in which nothing happens to what
+/// it is subscribed to, and a person may leave a conversation for lunch.
+pub(crate) const IDLE: Duration = Duration::from_secs(3_600);
 
 /// The sessions there are.
 #[derive(Debug, Clone)]
@@ -62,7 +63,7 @@ impl Sessions {
     pub(crate) fn open(&self, caller: &Caller) -> Option<Place> {
         let mut table = self.open.lock();
         let now = Instant::now();
-        table.sessions.retain(|_, it| now.duration_since(it.used) < FORGOTTEN);
+        table.sessions.retain(|_, it| now.duration_since(it.used) < IDLE);
         let opening: usize = table.opening.values().sum();
         let of_caller = table.sessions.values().filter(|it| it.caller == *caller).count()
             + table.opening.get(caller).copied().unwrap_or_default();
@@ -144,7 +145,7 @@ mod tests {
             sessions.open(&caller).unwrap().taken(at.to_string());
         }
         assert!(sessions.open(&caller).is_none());
-        tokio::time::advance(FORGOTTEN).await;
+        tokio::time::advance(IDLE).await;
         assert!(sessions.open(&caller).is_some());
     }
 }

@@ -29,14 +29,41 @@ pub(crate) struct NoUri;
 /// What all of them begin with.
 pub(crate) const SCHEME: &str = "mesh://";
 
+pub(crate) const GRAPH: &str = "mesh://graph";
 pub(crate) const NAMESPACES: &str = "mesh://namespaces/{namespace}";
 pub(crate) const SERVICES: &str = "mesh://services/{namespace}/{name}";
 pub(crate) const WORKLOADS: &str = "mesh://workloads/{namespace}/{kind}/{name}";
 pub(crate) const POLICIES: &str = "mesh://policies/{kind}/{namespace}/{name}";
 
+/// All of them, as they stand in the table of rights.
+#[cfg(test)]
+pub(crate) const ALL: [&str; 5] = [GRAPH, NAMESPACES, SERVICES, WORKLOADS, POLICIES];
+
 // === impl Uri ===
 
 impl Uri {
+    /// The template that it is of, or itself where there is only one.
+    pub(crate) fn template(&self) -> &'static str {
+        match self {
+            Self::Graph => GRAPH,
+            Self::Namespace(_) => NAMESPACES,
+            Self::Service(_) => SERVICES,
+            Self::Workload(_) => WORKLOADS,
+            Self::Policy(_) => POLICIES,
+        }
+    }
+
+    /// Where it is; none for the graph.
+    pub(crate) fn namespace(&self) -> Option<&str> {
+        match self {
+            Self::Graph => None,
+            Self::Namespace(name) => Some(name),
+            Self::Service(id) => Some(id.namespace()),
+            Self::Workload(id) => Some(id.namespace()),
+            Self::Policy(id) => Some(id.namespace()),
+        }
+    }
+
     pub(crate) fn of(place: &Place) -> Self {
         match place {
             Place::Namespace(name) => Self::Namespace(name.clone()),

@@ -18,6 +18,7 @@ use std::{
 };
 use tokio::{
     io::AsyncReadExt as _,
+    sync::watch,
     time::{MissedTickBehavior, interval},
 };
 
@@ -32,6 +33,8 @@ struct Inner {
     defaults: Settings,
     file: Option<Watched>,
     metrics: ReloadMetrics,
+    /// Counts the times that tools were switched on or off.
+    switched: watch::Sender<u64>,
 }
 
 #[derive(Debug)]
@@ -74,12 +77,23 @@ impl Live {
                 (settings, Some(Watched { path, seen: Mutex::new(Ok(text)) }))
             }
         };
-        Ok(Self(Arc::new(Inner { now: ArcSwap::from_pointee(now), defaults, file, metrics })))
+        let (now, switched) = (ArcSwap::from_pointee(now), watch::Sender::default());
+        Ok(Self(Arc::new(Inner { now, defaults, file, metrics, switched })))
     }
 
     /// The settings of this moment.
     pub(crate) fn load(&self) -> arc_swap::Guard<Arc<Settings>> {
         self.0.now.load()
+    }
+
+    /// True when there is a file that may say something else one day.
+    pub(crate) fn may_change(&self) -> bool {
+        self.0.file.is_some()
+    }
+
+    /// Changes whenever tools are switched on or off, once the new settings are there.
+    pub(crate) fn switched(&self) -> watch::Receiver<u64> {
+        self.0.switched.subscribe()
     }
 
     /// Looks at the file again and again. Never ends.
@@ -94,7 +108,7 @@ impl Live {
 
     /// Takes what the file says now; keeps what it said before when that is wrong.
     pub(crate) async fn look(&self) {
-        let Inner { now, defaults, file, metrics } = &*self.0;
+        let Inner { now, defaults, file, metrics, switched } = &*self.0;
         let Some(Watched { path, seen }) = file else { return };
         let found = read(path).await;
         let content = found.as_ref().map(Vec::clone).map_err(|error| crate::chain::chain(error));
@@ -111,7 +125,11 @@ impl Live {
                     calls_per_second = settings.calls_per_second,
                     "took new settings of the MCP endpoint"
                 );
+                let other_tools = settings.off() != now.load().off();
                 now.store(Arc::new(settings));
+                if other_tools {
+                    switched.send_modify(|count| *count += 1);
+                }
                 metrics.count("ok", 0);
             }
             Err(error) => {

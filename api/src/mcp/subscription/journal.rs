@@ -1,12 +1,18 @@
 //! The last things that happened, with when: for those who ask afterwards.
 
-use crate::mcp::{
-    resource::{date, few::few, uri::Uri},
-    text::data,
+use crate::{
+    mcp::{
+        resource::{date, few::few, uri::Uri},
+        text::data,
+    },
+    rights::Scope,
 };
-use linkerd_mcp_graph::query::changes::Change;
+use linkerd_mcp_graph::{
+    id::Text,
+    query::changes::{Change, Place},
+};
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// News that are kept: a few hundred bytes each.
 const MAX_EVENTS: usize = 512;
@@ -29,6 +35,8 @@ struct Event {
     at_ms: i64,
     what: &'static str,
     subject: String,
+    /// Where it happened.
+    namespaces: BTreeSet<Text>,
 }
 
 // === impl Journal ===
@@ -48,7 +56,8 @@ impl Journal {
                 self.since_ms = Some(gone.at_ms);
             }
             let subject = data(&change.subject.to_string());
-            self.events.push_back(Event { at_ms, what: change.what.name(), subject });
+            let namespaces = change.places.iter().map(namespace_of).collect();
+            self.events.push_back(Event { at_ms, what: change.what.name(), subject, namespaces });
         }
         if news.len() > MAX_EVENTS {
             self.since_ms = Some(at_ms);
@@ -72,9 +81,12 @@ impl Journal {
         self.dates.get(uri).copied().map(date)
     }
 
-    /// What happened since, the newest first.
-    pub(crate) fn since(&self, from_ms: i64) -> Value {
-        let news: Vec<&Event> = self.events.iter().rev().take_while(|it| it.at_ms >= from_ms).collect();
+    /// What happened since where somebody may see it, the newest first. Of an edge one end is enough, as in the graph.
+    pub(crate) fn since(&self, from_ms: i64, scope: &Scope) -> Value {
+        let seen =
+            |it: &&Event| *scope == Scope::All || it.namespaces.iter().any(|namespace| scope.has(namespace));
+        let since = self.events.iter().rev().take_while(|it| it.at_ms >= from_ms);
+        let news: Vec<&Event> = since.filter(seen).collect();
         let mut found = few(
             &news,
             news.len(),
@@ -87,10 +99,20 @@ impl Journal {
     }
 }
 
+fn namespace_of(place: &Place) -> Text {
+    match place {
+        Place::Namespace(name) => name.clone(),
+        Place::Service(id) => id.namespace().into(),
+        Place::Workload(id) => id.namespace().into(),
+        Place::Policy(id) => id.namespace().into(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use linkerd_mcp_graph::query::changes::{Place, Subject, What};
+    use linkerd_mcp_graph::query::changes::{Subject, What};
+    use std::sync::Arc;
 
     fn mk_news(name: &str) -> Change {
         Change {
@@ -108,14 +130,16 @@ mod tests {
         journal.write(20_000, &[mk_news("a")], [&uri].into_iter());
         journal.write(30_000, &[mk_news("b")], std::iter::empty());
         assert_eq!(
-            journal.since(15_000),
+            journal.since(15_000, &Scope::All),
             json!({"total": 2, "items": [
                 {"at": "1970-01-01T00:00:30Z", "what": "namespace_appeared", "subject": "b"},
                 {"at": "1970-01-01T00:00:20Z", "what": "namespace_appeared", "subject": "a"},
             ]})
         );
-        assert_eq!(journal.since(25_000)["total"], 1);
-        assert_eq!(journal.since(5_000)["not_known_before"], "1970-01-01T00:00:10Z");
+        assert_eq!(journal.since(25_000, &Scope::All)["total"], 1);
+        assert_eq!(journal.since(5_000, &Scope::All)["not_known_before"], "1970-01-01T00:00:10Z");
+        let only_b = Scope::Only(Arc::new(["b".into()].into()));
+        assert_eq!(journal.since(5_000, &only_b)["items"].as_array().unwrap().len(), 1);
         assert_eq!(journal.changed(&uri).as_deref(), Some("1970-01-01T00:00:20Z"));
         assert_eq!(journal.changed(&Uri::Namespace("b".into())), None);
     }

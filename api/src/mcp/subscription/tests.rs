@@ -33,14 +33,14 @@ fn only_uris_of_ours_are_accepted_and_not_more_than_so_many() {
 fn one_caller_cannot_take_all_places_and_gives_them_back() {
     let (subscriptions, greedy) = (mk(), caller("greedy"));
     let places: Vec<Place> =
-        (0..MAX_OF_CALLER).map(|at| subscriptions.open(&greedy, uris(at, 1)).unwrap()).collect();
-    assert_eq!(subscriptions.open(&greedy, uris(0, 1)).unwrap_err(), TooMany);
-    let other = subscriptions.open(&caller("other"), uris(0, 1));
+        (0..MAX_OF_CALLER).map(|at| subscriptions.open(&greedy, &Scope::All, uris(at, 1)).unwrap()).collect();
+    assert_eq!(subscriptions.open(&greedy, &Scope::All, uris(0, 1)).unwrap_err(), TooMany);
+    let other = subscriptions.open(&caller("other"), &Scope::All, uris(0, 1));
     assert!(other.is_ok());
     assert_eq!(subscriptions.0.gauge.get(), 101);
     drop(places);
     assert_eq!(subscriptions.0.gauge.get(), 1);
-    assert!(subscriptions.open(&greedy, uris(0, 1)).is_ok());
+    assert!(subscriptions.open(&greedy, &Scope::All, uris(0, 1)).is_ok());
     drop(other);
     let table = subscriptions.0.table.lock();
     assert!(table.subscribers.is_empty() && table.watched.is_empty() && table.sessions.is_empty());
@@ -50,12 +50,14 @@ fn one_caller_cannot_take_all_places_and_gives_them_back() {
 fn topics_are_counted_whoever_has_how_many_subscriptions() {
     let subscriptions = mk();
     let many = MAX_TOPICS_OF_CALLER / 4;
-    let _places: Vec<Place> =
-        (0..4).map(|at| subscriptions.open(&caller("one"), uris(at * many, many)).unwrap()).collect();
-    assert_eq!(subscriptions.open(&caller("one"), uris(0, 1)).unwrap_err(), TooMany);
+    let _places: Vec<Place> = (0..4)
+        .map(|at| subscriptions.open(&caller("one"), &Scope::All, uris(at * many, many)).unwrap())
+        .collect();
+    assert_eq!(subscriptions.open(&caller("one"), &Scope::All, uris(0, 1)).unwrap_err(), TooMany);
     let mut others = Vec::new();
     let refused = (0..100).find_map(|at| {
-        let place = subscriptions.open(&caller(&format!("caller{at}")), uris(0, MAX_TOPICS_OF_CALLER));
+        let place =
+            subscriptions.open(&caller(&format!("caller{at}")), &Scope::All, uris(0, MAX_TOPICS_OF_CALLER));
         place.map(|place| others.push(place)).err()
     });
     assert_eq!(refused, Some(TooMany));
@@ -134,7 +136,7 @@ mod follow {
             let mut rig = Self { feed, replica, subscriptions, tasks, graph, seq: 0 };
             rig.snapshot(Some(0.0)).await;
             // The first view is what later ones are held against.
-            while rig.subscriptions.since(0)["not_known_before"].is_null() {
+            while rig.subscriptions.since(0, &Scope::All)["not_known_before"].is_null() {
                 tokio::task::yield_now().await;
             }
             rig
@@ -165,7 +167,7 @@ mod follow {
     #[tokio::test(start_paused = true)]
     async fn news_waits_for_nothing_but_the_second_between_two_of_one_thing() {
         let mut rig = Rig::new().await;
-        let place = rig.subscriptions.open(&caller("one"), [Topic::List].into()).unwrap();
+        let place = rig.subscriptions.open(&caller("one"), &Scope::All, [Topic::List].into()).unwrap();
         for (at, name) in ["a", "b", "c"].into_iter().enumerate() {
             let happened = Instant::now();
             rig.graph.namespaces.insert(name.into(), Arc::new(Namespace::default()));
@@ -180,7 +182,7 @@ mod follow {
     async fn denials_are_held_against_what_was_known_before_prometheus_was_away() {
         let mut rig = Rig::new().await;
         let graph = Topic::Updated(Uri::Graph);
-        let place = rig.subscriptions.open(&caller("one"), [graph.clone()].into()).unwrap();
+        let place = rig.subscriptions.open(&caller("one"), &Scope::All, [graph.clone()].into()).unwrap();
         rig.snapshot(Some(3.0)).await;
         assert_eq!(told(&place).await, Some(graph.clone()));
         rig.snapshot(None).await;
@@ -192,7 +194,8 @@ mod follow {
         assert!(told(&place).await.is_none());
         rig.snapshot(Some(40.0)).await;
         assert_eq!(told(&place).await, Some(graph.clone()));
-        let spikes = rig.subscriptions.since(0).to_string().matches(What::DenialSpike.name()).count();
+        let spikes =
+            rig.subscriptions.since(0, &Scope::All).to_string().matches(What::DenialSpike.name()).count();
         assert_eq!(spikes, 2);
     }
 

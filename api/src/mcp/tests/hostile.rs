@@ -28,7 +28,7 @@ fn corpus() -> Vec<String> {
     .collect()
 }
 
-fn questions(word: &str) -> Vec<(&'static str, Value)> {
+pub(super) fn questions(word: &str) -> Vec<(&'static str, Value)> {
     let victim = "shop/deployment/victim";
     let all = vec![
         ("get_mesh_overview", json!({})),

@@ -108,10 +108,12 @@ async fn run(mut call: Call) -> Result<Answer, ToolError> {
         (Some(namespace), _) => Api::namespaced_with(client.clone(), namespace, &resource),
         (None, _) => return Err(ToolError::Arguments("`namespace` is required for this kind".to_owned())),
     };
-    let found = api
-        .get_opt(kubernetes::name("name", &name)?)
-        .await
-        .map_err(|error| Error::of("get", &resource.plural, error))?;
+    let called = kubernetes::name("name", &name)?;
+    // A Namespace is in itself, as far as RBAC goes.
+    let place = if kind == Kind::Namespace { Some(called) } else { namespace.as_deref() };
+    let deed = kubernetes::deed("get", &resource.group, &resource.plural, place, Some(called));
+    kubernetes::allowed(&call.context, "describe_resource", &deed).await?;
+    let found = api.get_opt(called).await.map_err(|error| Error::of("get", &resource.plural, error))?;
     let shown_namespace = namespace.clone().unwrap_or_default();
     let Some(found) = found else {
         return Err(Error::NotFound {
@@ -129,7 +131,12 @@ async fn run(mut call: Call) -> Result<Answer, ToolError> {
     };
     let manifest = redacted(serde_json::to_value(found).unwrap_or_default());
     let (manifest, left_out) = fit(manifest, detail.bytes());
-    let (events, no_events_because) = match events(&client, &namespace, &resource.kind, &name).await {
+    let about = kubernetes::deed("list", "", "events", namespace.as_deref().or(Some("default")), None);
+    let events = async {
+        kubernetes::allowed(&call.context, "describe_resource", &about).await?;
+        events(&client, &namespace, &resource.kind, &name).await.map_err(ToolError::from)
+    };
+    let (events, no_events_because) = match events.await {
         Ok(events) => (events, None),
         Err(error) => (Vec::new(), Some(error.to_string())),
     };

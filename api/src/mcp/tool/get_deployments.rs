@@ -75,6 +75,8 @@ async fn run(mut call: Call) -> Result<Answer, ToolError> {
         Some(namespace) => Api::namespaced(client, kubernetes::name("namespace", namespace)?),
         None => Api::all(client),
     };
+    let deed = kubernetes::deed("list", "apps", "deployments", arguments.namespace.as_deref(), None);
+    kubernetes::allowed(&call.context, "get_deployments", &deed).await?;
     let (deployments, cut) = kubernetes::list(&api, "deployments", arguments.selector.as_deref()).await?;
     let mut rows: Vec<DeploymentRow> = deployments.iter().map(DeploymentRow::of).collect();
     rows.sort_by_key(|it| (it.complete(), it.namespace.clone(), it.name.clone()));

@@ -82,6 +82,8 @@ async fn run(mut call: Call) -> Result<Answer, ToolError> {
         Some(namespace) => Api::namespaced(client, kubernetes::name("namespace", namespace)?),
         None => Api::all(client),
     };
+    let deed = kubernetes::deed("list", "", "pods", arguments.namespace.as_deref(), None);
+    kubernetes::allowed(&call.context, "get_pods", &deed).await?;
     let (pods, cut) = kubernetes::list(&api, "pods", arguments.selector.as_deref()).await?;
     let mut rows: Vec<PodRow> = pods.iter().map(PodRow::of).collect();
     rows.sort_by(|a, b| {

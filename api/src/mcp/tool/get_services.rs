@@ -75,6 +75,8 @@ async fn run(mut call: Call) -> Result<Answer, ToolError> {
         Some(namespace) => Api::namespaced(client, kubernetes::name("namespace", namespace)?),
         None => Api::all(client),
     };
+    let deed = kubernetes::deed("list", "", "services", arguments.namespace.as_deref(), None);
+    kubernetes::allowed(&call.context, "get_services", &deed).await?;
     let (services, cut) = kubernetes::list(&api, "services", arguments.selector.as_deref()).await?;
     let (services, page) = arguments.paging.rows(&asked, &services, ServiceRow::of)?;
     Ok(call.dated(&view, Services { services, page, cut }))
