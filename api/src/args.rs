@@ -242,6 +242,13 @@ impl Args {
             Some(client) => change::Options { keep, read_only, ..change::Options::kubernetes(client) },
             None => change::Options { read_only, ..change::Options::default() },
         };
+        // In a pod, its name.
+        let changes = match std::env::var("HOSTNAME") {
+            Ok(pod) if (1..=100).contains(&pod.len()) => {
+                change::Options { instance: format!("{pod}/{:08x}", rand::random::<u32>()), ..changes }
+            }
+            _ => changes,
+        };
         let drain = Duration::from_secs(drain_seconds);
         let config = Config {
             listen,

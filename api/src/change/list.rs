@@ -24,58 +24,46 @@ pub(super) async fn list(
         0 => USUAL,
         limit => limit.min(MOST),
     };
-    let all = inner.demand(who, &deed("list", "changes", namespace)).await;
-    let readable = match all {
-        Ok(()) => None,
-        // Who may read some namespaces sees the changes that are of these alone.
-        Err(Refusal::Forbidden { .. }) if namespace.is_empty() => {
-            let readable = readable(inner, who).await?;
-            if readable.is_empty() {
-                return Err(all.err().unwrap_or(Refusal::Nobody));
-            }
-            Some(readable)
-        }
-        Err(refusal) => return Err(refusal),
-    };
-    let may_see = |record: &Record| {
-        let seen = |readable: &BTreeSet<String>| {
-            record.objects.iter().all(|done| readable.contains(&done.target.namespace))
-        };
-        readable.as_ref().is_none_or(seen)
-    };
     let asked_for = |record: &Record| namespace.is_empty() || record.touches(namespace);
-    let page = match change_id.as_str() {
-        "" => inner.store.changes(&|record| may_see(record) && asked_for(record), limit).await?,
+    let mut page = match change_id.as_str() {
+        "" => inner.store.changes(&asked_for, MOST).await?,
         id => {
-            let found = inner.store.change(checked(id)?).await?;
-            let records = found.into_iter().filter(|it| may_see(it) && asked_for(it)).collect();
+            let records = inner.store.change(checked(id)?).await?.into_iter().filter(asked_for).collect();
             Page { records, ..Page::default() }
         }
     };
     let mut notes = vec![inner.store.note().to_owned()];
-    if let Some(readable) = &readable {
-        let names: Vec<&str> = readable.iter().map(String::as_str).collect();
-        notes.push(format!("limited to what you may see: changes in {}", names.join(", ")));
+    match inner.demand(who, &deed("list", "changes", namespace)).await {
+        Ok(()) => {}
+        // Who may see some namespaces sees the changes that are of these alone.
+        Err(Refusal::Forbidden { .. }) if namespace.is_empty() => {
+            let readable = readable(inner, who, &page.records).await?;
+            page.records.retain(|record| {
+                record.objects.iter().all(|done| readable.contains(done.target.namespace.as_str()))
+            });
+            notes.push("limited to what you may see".to_owned());
+        }
+        Err(refusal) => return Err(refusal),
     }
+    let truncated = page.truncated || page.records.len() > limit;
+    page.records.truncate(limit);
     Ok(v1::ListChangesResponse {
         changes: page.records.iter().map(Record::message).collect(),
-        truncated: page.truncated,
+        truncated,
         since: page.since_ms.map(timestamp),
         notes,
     })
 }
 
-/// The namespaces of the mesh whose changes the caller may see.
-async fn readable(inner: &Inner, who: &Principal) -> Result<BTreeSet<String>, Refusal> {
-    let view = inner.view()?;
-    let of_policies = view.graph.auth_policies.keys().map(|id| id.namespace());
-    let others = view.graph.policies.keys().map(|id| id.namespace());
-    let candidates: BTreeSet<String> = of_policies.chain(others).map(str::to_owned).collect();
+/// The namespaces of these changes that the caller may see changes of.
+async fn readable(inner: &Inner, who: &Principal, records: &[Record]) -> Result<BTreeSet<String>, Refusal> {
+    let candidates: BTreeSet<&str> =
+        records.iter().flat_map(|it| &it.objects).map(|done| done.target.namespace.as_str()).collect();
     let mut readable = BTreeSet::new();
     for namespace in candidates.into_iter().take(MOST_NAMESPACES) {
-        match inner.demand(who, &deed("list", "changes", &namespace)).await {
+        match inner.demand(who, &deed("list", "changes", namespace)).await {
             Ok(()) => {
-                readable.insert(namespace);
+                readable.insert(namespace.to_owned());
             }
             Err(Refusal::Forbidden { .. }) => {}
             Err(refusal) => return Err(refusal),

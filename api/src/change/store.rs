@@ -11,7 +11,8 @@ use linkerd_mcp_feed::RedisFault;
 use memory::Memory;
 use parking_lot::Mutex;
 use serde::{Serialize, de::DeserializeOwned};
-use std::{sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+use tokio::time::Instant;
 
 mod memory;
 mod redis;
@@ -26,6 +27,8 @@ pub(crate) const MOST_CHANGES: usize = 1_000;
 pub(crate) const MOST_BYTES: usize = 32 << 20;
 /// The most bytes of one plan, and of what was there before one change.
 pub(crate) const MOST_ONE: usize = 4 << 20;
+/// The most bytes of plans that one process keeps at a time, in memory or in Redis.
+pub(crate) const MOST_PLANS: usize = 16 << 20;
 /// How long a change is remembered.
 pub(crate) const RETENTION: Duration = Duration::from_secs(30 * 24 * 3_600);
 /// How long a replica that watches a change may be silent until another one takes over.
@@ -53,8 +56,10 @@ pub enum Error {
     #[error("what is kept under `{0}` cannot be read")]
     Foreign(String),
     /// There are plans enough.
-    #[error("{0} plans wait to be applied, the most that are kept; try again when some have expired")]
-    Full(usize),
+    #[error(
+        "{MOST_PLANS} bytes of plans wait to be applied, the most that are kept; try again when some have expired"
+    )]
+    Full,
 }
 
 /// Changes that were asked for.
@@ -235,6 +240,24 @@ impl Store {
                 "changes are remembered in Redis for 30 days; a Redis that keeps nothing on disk forgets them when it restarts"
             }
         }
+    }
+}
+
+/// The plans that wait, by their sizes. What is taken early counts until its time is over.
+#[derive(Debug, Default)]
+struct Waiting(VecDeque<(Instant, usize)>);
+
+impl Waiting {
+    /// Makes room for a plan, for `ttl`.
+    fn admit(&mut self, bytes: usize, ttl: Duration) -> Result<(), Error> {
+        let now = Instant::now();
+        self.0.retain(|(until, _)| *until > now);
+        let waiting: usize = self.0.iter().map(|(_, bytes)| bytes).sum();
+        if waiting + bytes > MOST_PLANS {
+            return Err(Error::Full);
+        }
+        self.0.push_back((now + ttl, bytes));
+        Ok(())
     }
 }
 

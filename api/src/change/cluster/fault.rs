@@ -138,7 +138,7 @@ fn of_status(target: &Target, verb: Verb, status: &Status) -> Fault {
         404 if status.details.as_ref().is_none_or(|details| details.name.is_empty()) => {
             Fault::NotServed { object, api_version: target.api_version.clone() }
         }
-        404 => Fault::Changed { object, message: "it is not there".to_owned() },
+        404 => Fault::Changed { object, message },
         400 | 413 | 415 | 422 => Fault::Invalid { object, message },
         code => {
             Fault::Unreachable { object, why: format!("it answered {code}: {message}"), sent: code >= 500 }

@@ -1,19 +1,17 @@
 //! Plans, changes and guards of one process.
 
-use super::{Entry, Error, RETENTION, Record, surplus};
+use super::{Entry, Error, RETENTION, Record, Waiting, surplus};
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     time::Duration,
 };
 use tokio::time::Instant;
 
-/// The most plans that wait to be applied.
-const MOST_PLANS: usize = 200;
-
 /// Owned by the [`super::Store`] of a process, which locks it for one call each.
 #[derive(Default)]
 pub(crate) struct Memory {
     plans: HashMap<String, Plan>,
+    waiting: Waiting,
     /// The newest first.
     log: VecDeque<Logged>,
     watched: BTreeMap<String, Vec<u8>>,
@@ -38,9 +36,7 @@ impl Memory {
     pub(super) fn keep_plan(&mut self, name: &str, sealed: &[u8], ttl: Duration) -> Result<(), Error> {
         let now = Instant::now();
         self.plans.retain(|_, plan| plan.until > now);
-        if self.plans.len() >= MOST_PLANS {
-            return Err(Error::Full(MOST_PLANS));
-        }
+        self.waiting.admit(sealed.len(), ttl)?;
         self.plans.insert(name.to_owned(), Plan { sealed: sealed.to_vec(), until: now + ttl });
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! Plans, changes and guards of all replicas, in Redis. The names are in [`Names`]; `docs/redis.md` has the rights.
 
-use super::{Entry, Error, LEASE, RETENTION, Record, surplus};
+use super::{Entry, Error, LEASE, RETENTION, Record, Waiting, surplus};
 use crate::graph::wire::Names;
 use linkerd_mcp_feed::{Connection, RedisFault, RedisServer};
 use redis::{RedisError, Value, aio::MultiplexedConnection, streams::StreamRangeReply};
@@ -16,6 +16,7 @@ pub(crate) struct Redis {
     /// Held for one command, across its await: commands are few and small, and the connection is made again by whoever
     /// has it.
     connection: Mutex<Connection>,
+    waiting: parking_lot::Mutex<Waiting>,
 }
 
 fn millis(time: Duration) -> u64 {
@@ -27,7 +28,8 @@ fn millis(time: Duration) -> u64 {
 impl Redis {
     /// Nothing is connected yet.
     pub(crate) fn new(server: RedisServer, prefix: &str) -> Result<Self, RedisFault> {
-        Ok(Self { names: Names::new(prefix), connection: Mutex::new(Connection::new(server)?) })
+        let connection = Mutex::new(Connection::new(server)?);
+        Ok(Self { names: Names::new(prefix), connection, waiting: parking_lot::Mutex::default() })
     }
 
     async fn run<T, F: Future<Output = Result<T, RedisError>>>(
@@ -50,6 +52,7 @@ impl Redis {
     }
 
     pub(super) async fn keep_plan(&self, name: &str, sealed: &[u8], ttl: Duration) -> Result<(), Error> {
+        self.waiting.lock().admit(sealed.len(), ttl)?;
         let mut command = redis::cmd("SET");
         command.arg(self.plan(name)).arg(sealed).arg("PX").arg(millis(ttl)).arg("NX");
         self.run(|mut redis| async move { command.exec_async(&mut redis).await }).await

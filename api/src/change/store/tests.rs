@@ -46,6 +46,13 @@ async fn a_plan_is_taken_once_and_not_after_its_time() {
     tokio::time::advance(Duration::from_secs(300)).await;
     assert_eq!(store.read_plan("b").await.unwrap(), None);
     assert_eq!(store.take_plan("b").await.unwrap(), None);
+    for number in 0..MOST_PLANS / MOST_ONE {
+        store.keep_plan(&format!("d{number}"), &vec![0; MOST_ONE], Duration::from_secs(300)).await.unwrap();
+    }
+    let full = store.keep_plan("e", b"sealed", Duration::from_secs(300)).await;
+    assert!(matches!(full, Err(Error::Full)), "{full:?}");
+    tokio::time::advance(Duration::from_secs(300)).await;
+    store.keep_plan("e", b"sealed", Duration::from_secs(300)).await.unwrap();
     let large = vec![0; MOST_ONE + 1];
     let refused = store.keep_plan("c", &large, Duration::from_secs(1)).await;
     assert!(matches!(refused, Err(Error::TooLarge(_))), "{refused:?}");
