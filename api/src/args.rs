@@ -228,7 +228,7 @@ impl Args {
             None => None,
         };
         let kubernetes = kubernetes::client().await;
-        let Callers { local, mesh, hosts } =
+        let Callers { local, mesh, tls, hosts } =
             callers.callers(kubernetes.as_ref(), &linkerd.linkerd_namespace, &linkerd.cluster_domain)?;
         let keep = match read_only {
             // Nothing is kept where nothing is changed, and the user at Redis needs no right to.
@@ -254,6 +254,7 @@ impl Args {
             listen,
             local,
             mesh,
+            tls,
             hosts,
             admin_listen: Some(admin_listen),
             drain,
@@ -272,6 +273,9 @@ impl Args {
         tracing::info!(address = %api.local_addr(), "serving gRPC, JSON and MCP on this machine");
         for address in api.mesh_addrs() {
             tracing::info!(%address, "serving gRPC, JSON and MCP for callers in the mesh");
+        }
+        if let Some(address) = api.tls_addr() {
+            tracing::info!(%address, "serving gRPC, JSON and MCP over TLS for callers with a certificate of the mesh");
         }
         if let Some(address) = api.admin_addr() {
             tracing::info!(%address, "serving metrics and probes");

@@ -11,14 +11,19 @@
 
 pub mod args;
 pub mod bearer;
+pub mod certificate;
+pub mod certify;
 pub mod header;
 pub mod listener;
 pub mod metrics;
 pub mod pod;
 pub mod refused;
+pub mod roots;
+pub mod tls;
 pub mod token;
 
 pub use listener::{Local, Mesh};
+pub use tls::Tls;
 pub use token::Reviews;
 
 use std::{fmt, sync::Arc};

@@ -2,7 +2,12 @@
 
 use crate::{
     authorization::Authorization,
-    caller::{self, listener::Door, metrics::CallerMetrics},
+    caller::{
+        self,
+        listener::Door,
+        metrics::CallerMetrics,
+        tls::{self, State},
+    },
     change::{self, Changes, metrics::ChangeMetrics},
     grpc::{self, MeshContext},
     http::{
@@ -15,7 +20,7 @@ use crate::{
     replica::{Replica, RingLimits},
 };
 use axum::Router;
-use futures::future::{FutureExt as _, try_join_all};
+use futures::future::{FutureExt as _, ready, try_join, try_join_all};
 use linkerd_mcp_graph::feed::Subscription;
 use prometheus_client::registry::Registry;
 use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
@@ -39,6 +44,8 @@ pub struct Config {
     pub hosts: Vec<String>,
     /// The same for callers in the mesh; none for no such listener.
     pub mesh: Option<caller::Mesh>,
+    /// The same for callers who bring a certificate of the mesh themselves; none for no such listener.
+    pub tls: Option<caller::Tls>,
     /// `/metrics` and health; none for no such listener. Port 0 picks one.
     pub admin_listen: Option<SocketAddr>,
     /// How long requests under way may take after the end was announced.
@@ -67,6 +74,7 @@ pub struct Api {
     config: Config,
     local: (TcpListener, SocketAddr),
     mesh: Vec<(TcpListener, SocketAddr)>,
+    tls: Option<(TcpListener, SocketAddr)>,
     admin: Option<(TcpListener, SocketAddr)>,
     replica: Replica,
     metrics: ApiMetrics,
@@ -136,6 +144,7 @@ impl Default for Config {
             local: caller::Local::Machine,
             hosts: Vec::new(),
             mesh: None,
+            tls: None,
             admin_listen: Some(SocketAddr::from(([127, 0, 0, 1], 9995))),
             drain: Duration::from_secs(5),
             bookmarks: Duration::from_secs(5),
@@ -167,6 +176,10 @@ impl Api {
                 mesh.push(bind(SocketAddr::new(ip, *port)).await?);
             }
         }
+        let tls = match &config.tls {
+            Some(tls) => Some(bind(tls.listen).await?),
+            None => None,
+        };
         let admin = match config.admin_listen {
             Some(address) => Some(bind(address).await?),
             None => None,
@@ -182,7 +195,19 @@ impl Api {
         let rights = config.authorization.rights().clone();
         let options = change::Options { rights, anybody: false, ..config.changes.clone() };
         let changes = Changes::new(options, replica.clone(), ChangeMetrics::register(registry))?;
-        Ok(Self { config, local, mesh, admin, replica, metrics, callers, mcp_metrics, settings, changes })
+        Ok(Self {
+            config,
+            local,
+            mesh,
+            tls,
+            admin,
+            replica,
+            metrics,
+            callers,
+            mcp_metrics,
+            settings,
+            changes,
+        })
     }
 
     /// Where gRPC, JSON and MCP are served on this machine.
@@ -193,6 +218,11 @@ impl Api {
     /// Where the same is served for callers in the mesh, in the order of [`caller::Mesh::ips`].
     pub fn mesh_addrs(&self) -> Vec<SocketAddr> {
         self.mesh.iter().map(|(_, address)| *address).collect()
+    }
+
+    /// Where the same is served over TLS.
+    pub fn tls_addr(&self) -> Option<SocketAddr> {
+        self.tls.as_ref().map(|(_, address)| *address)
     }
 
     /// Where metrics and health are served.
@@ -227,8 +257,19 @@ impl Api {
         registry: Arc<Registry>,
         shutdown: impl Future<Output = ()> + Send,
     ) -> Result<(), ServeError> {
-        let Self { config, local, mesh, admin, replica, metrics, callers, mcp_metrics, settings, changes } =
-            self;
+        let Self {
+            config,
+            local,
+            mesh,
+            tls,
+            admin,
+            replica,
+            metrics,
+            callers,
+            mcp_metrics,
+            settings,
+            changes,
+        } = self;
         let (health, health_service) = tonic_health::server::health_reporter();
         let context = MeshContext {
             replica: replica.clone(),
@@ -276,7 +317,7 @@ impl Api {
         let mut doors =
             vec![(local.0, Door::local(&config.local, local.1.ip(), &config.hosts, callers.clone()))];
         if let Some(own) = &config.mesh {
-            let door = Door::mesh(own, callers);
+            let door = Door::mesh(own, callers.clone());
             doors.extend(mesh.into_iter().map(|(listener, _)| (listener, door.clone())));
         }
         let main = try_join_all(doors.into_iter().map(|(listener, door)| {
@@ -288,11 +329,29 @@ impl Api {
                 .serve_with_incoming_shutdown(incoming, closing.clone());
             async { served.await.map_err(ServeError::Server) }
         }));
+        let state = State::new(callers.clone());
+        let mut certifying = JoinSet::new();
+        let over_tls = match (&config.tls, tls) {
+            (Some(own), Some((listener, _))) => {
+                certifying.spawn(tls::follow(state.clone(), own.clone()));
+                server(&config)
+                    .layer(MapResponseLayer::new(with_version))
+                    .layer(Door::certificate(own, callers))
+                    .add_routes(routes.clone())
+                    .serve_with_incoming_shutdown(tls::sessions(listener, state, own), closing.clone())
+                    .boxed()
+            }
+            _ => ready(Ok(())).boxed(),
+        };
+        let main = async {
+            let over_tls = async { over_tls.await.map_err(ServeError::Server) };
+            try_join(main, over_tls).await.map(drop)
+        };
         let admin = serve_admin(admin, Admin { replica: replica.clone(), mcp: mcp_context, registry });
         // Probes are answered to the last: that is how the kubelet learns that nothing more should come here.
         let servers = async {
             tokio::select! {
-                ended = main => ended.map(drop),
+                ended = main => ended,
                 failed = admin => failed,
             }
         };

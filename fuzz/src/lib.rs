@@ -4,6 +4,7 @@
 //! The first byte of an input often says what the rest is: bytes as they come, or text that the target packs itself.
 //! Fuzzers do not get past gzip, zstd and checksums on their own.
 
+pub mod caller;
 pub mod delta;
 mod mesh;
 pub mod metric_frame;
@@ -43,7 +44,8 @@ fn seed(form: u8, rest: impl AsRef<[u8]>) -> Vec<u8> {
 mod tests {
     #[test]
     fn every_seed_holds() {
-        let targets: [(fn() -> Vec<Vec<u8>>, fn(&[u8])); 7] = [
+        let targets: [(fn() -> Vec<Vec<u8>>, fn(&[u8])); 8] = [
+            (crate::caller::seeds, crate::caller::run),
             (crate::delta::seeds, crate::delta::run),
             (crate::metric_frame::seeds, crate::metric_frame::run),
             (crate::policy_spec::seeds, crate::policy_spec::run),

@@ -3,6 +3,7 @@
 //! The policy controller itself cannot be built here: what it answers was recorded (`fixtures/policy-controller`), and
 //! [`message`] makes its messages of the recordings.
 
+pub mod identity;
 pub mod message;
 
 use futures::stream::{self, BoxStream, StreamExt as _};

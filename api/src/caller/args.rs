@@ -1,12 +1,18 @@
 //! Flags that say how callers are known, and what they lead to.
 
 use super::{
-    Local, Mesh, Reviews,
+    Local, Mesh, Reviews, Tls,
+    certify::{Identity, Source},
     pod::{Pod, Untrusted},
+    roots::Roots,
     token::AUDIENCE,
 };
 use clap::ValueEnum;
-use std::net::IpAddr;
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 /// How callers are known.
 #[derive(Debug, Clone, clap::Args)]
@@ -70,6 +76,39 @@ pub struct CallerArgs {
         value_name = "HOST"
     )]
     pub allowed_hosts: Vec<String>,
+
+    /// Address for callers who bring a certificate of the mesh themselves; port 0 picks one
+    #[arg(long, env = "LINKERD_MCP_TLS_LISTEN", value_name = "ADDR:PORT")]
+    pub tls_listen: Option<SocketAddr>,
+
+    /// PEM with the certificate to show there, and its intermediates; read again when it changes
+    #[arg(long, env = "LINKERD_MCP_TLS_CERT", value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// PEM with its key
+    #[arg(long, env = "LINKERD_MCP_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+
+    /// Identity to ask Linkerd's identity service a certificate for, instead of --tls-cert
+    #[arg(long, env = "LINKERD_MCP_TLS_IDENTITY", value_name = "IDENTITY", conflicts_with = "tls_cert")]
+    pub tls_identity: Option<String>,
+
+    /// Token of our ServiceAccount for the audience identity.l5d.io
+    #[arg(
+        long,
+        env = "LINKERD_MCP_TLS_IDENTITY_TOKEN",
+        default_value = "/var/run/secrets/tokens/linkerd-identity-token",
+        value_name = "FILE"
+    )]
+    pub tls_identity_token: PathBuf,
+
+    /// Linkerd's identity service; port 8080 of the Service linkerd-identity-headless unless said otherwise
+    #[arg(long, env = "LINKERD_MCP_TLS_IDENTITY_ADDR", value_name = "HOST:PORT")]
+    pub tls_identity_addr: Option<String>,
+
+    /// PEM with the trust roots of the mesh; those of the ConfigMap linkerd-identity-trust-roots unless said otherwise
+    #[arg(long, env = "LINKERD_MCP_TLS_TRUST_ROOTS", value_name = "FILE")]
+    pub tls_trust_roots: Option<PathBuf>,
 }
 
 /// How callers on the loopback address are known.
@@ -88,6 +127,8 @@ pub struct Callers {
     pub local: Local,
     /// For the mesh.
     pub mesh: Option<Mesh>,
+    /// For callers with certificates.
+    pub tls: Option<Tls>,
     /// Names that requests may call us by.
     pub hosts: Vec<String>,
 }
@@ -106,10 +147,27 @@ pub enum Error {
         "--token-audience is empty, so any token would do: leave it out, or name what tokens are made for"
     )]
     NoAudience,
+    /// No certificate of our own.
+    #[error(
+        "--tls-listen needs a certificate to show: give --tls-cert and --tls-key, or --tls-identity to have Linkerd's \
+         identity service sign one"
+    )]
+    NoCertificate,
+    /// Nobody to trust.
+    #[error(
+        "--tls-listen needs the trust roots of the mesh, and there is no Kubernetes API to read them from: give \
+         --tls-trust-roots"
+    )]
+    NoRoots,
     /// The pod's proxy cannot be believed.
     #[error("callers in the mesh could not be known")]
     Mesh(#[from] Untrusted),
 }
+
+/// How often trust roots and files are looked at again: a rotation of roots takes minutes at least.
+const LOOK_EVERY: Duration = Duration::from_secs(15);
+/// How long a connection may outlive its caller's certificate: clocks differ, and clients renew in good time.
+const GRACE: Duration = Duration::from_secs(60);
 
 // === impl CallerArgs ===
 
@@ -136,6 +194,7 @@ impl CallerArgs {
                 Local::Token(Reviews { client, audience })
             }
         };
+        let tls = self.tls(kubernetes, linkerd_namespace, cluster_domain)?;
         let domain = self.identity_domain.as_deref().unwrap_or(cluster_domain);
         let mesh = match self.mesh_port {
             None => None,
@@ -151,7 +210,45 @@ impl CallerArgs {
                 Some(Mesh { ips: pod.ips, port, suffix, hosts: self.allowed_hosts.clone() })
             }
         };
-        Ok(Callers { local, mesh, hosts: self.allowed_hosts })
+        Ok(Callers { local, mesh, tls, hosts: self.allowed_hosts })
+    }
+
+    fn tls(
+        &self,
+        kubernetes: Option<&kube::Client>,
+        linkerd_namespace: &str,
+        cluster_domain: &str,
+    ) -> Result<Option<Tls>, Error> {
+        let Some(listen) = self.tls_listen else { return Ok(None) };
+        let domain = self.identity_domain.as_deref().unwrap_or(cluster_domain);
+        let suffix = format!("{linkerd_namespace}.{domain}");
+        let certificate = match (&self.tls_cert, &self.tls_key, &self.tls_identity) {
+            (Some(certificate), Some(key), _) => {
+                Source::Files { certificate: certificate.clone(), key: key.clone() }
+            }
+            (_, _, Some(name)) => {
+                let service =
+                    format!("linkerd-identity-headless.{linkerd_namespace}.svc.{cluster_domain}:8080");
+                let own = format!("linkerd-identity.{linkerd_namespace}.serviceaccount.identity.{suffix}");
+                Source::Identity(Identity {
+                    address: self.tls_identity_addr.clone().unwrap_or(service),
+                    // In a pod with a proxy that speaks TLS with the service already.
+                    server: self.pod_control_plane.is_empty().then_some(own),
+                    name: name.clone(),
+                    token: self.tls_identity_token.clone(),
+                })
+            }
+            _ => return Err(Error::NoCertificate),
+        };
+        let roots = match (&self.tls_trust_roots, kubernetes) {
+            (Some(path), _) => Roots::File(path.clone()),
+            (None, Some(client)) => {
+                Roots::ConfigMap { client: client.clone(), namespace: linkerd_namespace.to_owned() }
+            }
+            (None, None) => return Err(Error::NoRoots),
+        };
+        let hosts = self.allowed_hosts.clone();
+        Ok(Some(Tls { listen, suffix, hosts, roots, certificate, look_every: LOOK_EVERY, grace: GRACE }))
     }
 }
 
@@ -177,6 +274,28 @@ mod tests {
         assert!(matches!(callers(&["--token-audience", " "]), Err(Error::NoAudience)));
         let machine = callers(&["--local-auth=machine"]).unwrap();
         assert!(matches!(machine, Callers { local: Local::Machine, mesh: None, .. }));
+    }
+
+    #[test]
+    fn the_tls_listener_needs_a_certificate_and_somebody_to_trust() {
+        let tls = &["--local-auth=machine", "--tls-listen=127.0.0.1:0"][..];
+        assert!(matches!(callers(tls), Err(Error::NoCertificate)));
+        let files = [tls, &["--tls-cert=a.pem", "--tls-key=b.pem"]].concat();
+        assert!(matches!(callers(&files), Err(Error::NoRoots)));
+        let name = "--tls-identity=mcp-api.linkerd-mcp.serviceaccount.identity.linkerd.cluster.local";
+        let asked = [tls, &[name, "--tls-trust-roots=roots.pem"]].concat();
+        let Source::Identity(identity) = callers(&asked).unwrap().tls.unwrap().certificate else {
+            panic!("not of the identity service")
+        };
+        let own = "linkerd-identity.linkerd.serviceaccount.identity.linkerd.cluster.local";
+        assert_eq!(identity.server.as_deref(), Some(own));
+        assert_eq!(identity.address, "linkerd-identity-headless.linkerd.svc.cluster.local:8080");
+        // The pod's proxy speaks TLS with it already.
+        let injected = [&asked[..], &["--pod-control-plane=linkerd"]].concat();
+        let Source::Identity(identity) = callers(&injected).unwrap().tls.unwrap().certificate else {
+            panic!("not of the identity service")
+        };
+        assert_eq!(identity.server, None);
     }
 
     #[test]

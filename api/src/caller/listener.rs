@@ -5,6 +5,7 @@ use super::{
     Principal, Proof, bearer, header,
     metrics::CallerMetrics,
     refused::Refused,
+    tls::{Certified, Tls},
     token::{Reviews, Tokens},
 };
 use crate::http::host::Hosts;
@@ -48,6 +49,7 @@ pub struct Mesh {
 pub enum Listener {
     mesh,
     local,
+    tls,
 }
 
 /// What knows the callers of one listener. Cloning shares it.
@@ -67,7 +69,12 @@ struct Inner {
 enum Way {
     Machine,
     Token(Tokens),
-    Mesh { ips: Vec<IpAddr>, suffix: String },
+    Mesh {
+        ips: Vec<IpAddr>,
+        suffix: String,
+    },
+    /// The handshake has found out.
+    Certificate,
 }
 
 /// What is known of a caller at once.
@@ -103,10 +110,17 @@ impl Door {
         Self { inner: Arc::new(Inner { way, hosts: Hosts::named(&mesh.hosts), metrics }) }
     }
 
+    /// For the listener that speaks TLS itself.
+    pub(crate) fn certificate(tls: &Tls, metrics: CallerMetrics) -> Self {
+        let (way, hosts) = (Way::Certificate, Hosts::named(&tls.hosts));
+        Self { inner: Arc::new(Inner { way, hosts, metrics }) }
+    }
+
     fn listener(&self) -> Listener {
         match self.inner.way {
             Way::Machine | Way::Token(_) => Listener::local,
             Way::Mesh { .. } => Listener::mesh,
+            Way::Certificate => Listener::tls,
         }
     }
 
@@ -125,6 +139,10 @@ impl Door {
                     None => Ok(Known::Token(token.to_owned())),
                 }
             }
+            Way::Certificate => match request.extensions().get::<Certified>() {
+                Some(Certified(principal)) => Ok(Known::Caller(principal.clone())),
+                None => Err(Refused::NoPeer),
+            },
             Way::Mesh { ips, suffix } => {
                 over_mesh(headers, peer(request.extensions()), ips, suffix).map(Known::Caller)
             }
@@ -146,7 +164,7 @@ impl Door {
     async fn ask(&self, token: &str) -> Result<Principal, Refused> {
         match &self.inner.way {
             Way::Token(tokens) => tokens.check(token).await,
-            Way::Machine | Way::Mesh { .. } => Err(Refused::Unchecked),
+            Way::Machine | Way::Mesh { .. } | Way::Certificate => Err(Refused::Unchecked),
         }
     }
 

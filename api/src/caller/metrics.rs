@@ -3,8 +3,8 @@
 use super::{listener::Listener, refused::Reason};
 use prometheus_client::{
     encoding::{EncodeLabelSet, EncodeLabelValue},
-    metrics::{counter::Counter, family::Family},
-    registry::Registry,
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::{Registry, Unit},
 };
 
 /// Counters of who calls. Cloning shares them.
@@ -12,6 +12,9 @@ use prometheus_client::{
 pub struct CallerMetrics {
     refused: Family<RefusedLabels, Counter>,
     reviews: Family<ReviewLabels, Counter>,
+    certificates: Family<CertificateLabels, Counter>,
+    certificate_end: Gauge,
+    roots_failures: Counter,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -23,6 +26,18 @@ struct RefusedLabels {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ReviewLabels {
     result: Review,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CertificateLabels {
+    result: Got,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[allow(non_camel_case_types, reason = "as they are written in metrics")]
+enum Got {
+    new,
+    failed,
 }
 
 /// What became of the question whether a token is good.
@@ -45,11 +60,30 @@ impl CallerMetrics {
         caller.register("refused", refused, metrics.refused.clone());
         let reviews = "Questions to the Kubernetes API whether a token is good, by what became of them";
         caller.register("token_reviews", reviews, metrics.reviews.clone());
+        let certificates = "Certificates of our own that were read or asked for, by what became of it";
+        caller.register("certificates", certificates, metrics.certificates.clone());
+        let end = "When our own certificate ends, since 1970; 0 without one";
+        caller.register_with_unit("certificate_end", end, Unit::Seconds, metrics.certificate_end.clone());
+        let roots = "Failures to read the trust roots of the mesh";
+        caller.register("trust_roots_failures", roots, metrics.roots_failures.clone());
         metrics
     }
 
     pub(crate) fn refused(&self, listener: Listener, reason: Reason) {
         self.refused.get_or_create(&RefusedLabels { listener, reason }).inc();
+    }
+
+    pub(crate) fn certified(&self, new: bool) {
+        let result = if new { Got::new } else { Got::failed };
+        self.certificates.get_or_create(&CertificateLabels { result }).inc();
+    }
+
+    pub(crate) fn certificate_ends(&self, at: i64) {
+        self.certificate_end.set(at);
+    }
+
+    pub(crate) fn roots_failed(&self) {
+        self.roots_failures.inc();
     }
 
     pub(crate) fn reviewed(&self, result: Review) {

@@ -61,6 +61,8 @@ pub enum Reason {
     bad_token,
     token_refused,
     unchecked,
+    /// A handshake that failed, most often for want of a certificate that we trust.
+    certificate,
 }
 
 // === impl Refused ===

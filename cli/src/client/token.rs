@@ -1,4 +1,4 @@
-//! The token by which the API knows who asks: of a ServiceAccount, made by the Kubernetes API for nothing else, and short-lived.
+//! The token by which the API knows who asks: of a ServiceAccount, for nothing else, and short-lived.
 
 use super::Error;
 use crate::args::account::Account;
