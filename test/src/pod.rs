@@ -1,7 +1,7 @@
 //! A program of ours as its pod would run it, from the objects of the chart.
 
 use crate::{
-    apiserver::ApiServer,
+    apiserver::{self, ApiServer, Credential},
     ours,
     process::{self, Launch, Process},
 };
@@ -34,6 +34,13 @@ pub async fn run(apiserver: &ApiServer, objects: &[Value], name: &str) -> Result
         None => text(&variable["value"]),
         Some("metadata.namespace") => namespace.to_owned(),
         Some("metadata.uid") => format!("uid-of-{name}"),
+        // An address that nothing else here calls from.
+        Some("status.podIPs") => "127.0.0.2".to_owned(),
+        // What the injector would have set.
+        Some("metadata.labels['linkerd.io/control-plane-ns']") => "linkerd".to_owned(),
+        Some(annotation) if annotation.starts_with("metadata.annotations['config.linkerd.io/") => {
+            String::new()
+        }
         Some(other) => panic!("{other} is not known here"),
     };
     let variables: Vec<String> =
@@ -51,7 +58,7 @@ pub async fn run(apiserver: &ApiServer, objects: &[Value], name: &str) -> Result
             all.push(format!("LINKERD_MCP_ADMIN_LISTEN=127.0.0.1:{}", ports[0]));
             if name == "mcp-api" {
                 all.push(format!("LINKERD_MCP_LISTEN=127.0.0.1:{}", ports[1]));
-                all.push("LINKERD_MCP_LOCAL_AUTH=machine".to_owned());
+                all.push("LINKERD_MCP_MESH_PORT=0".to_owned());
             }
             let program = ours::program(&format!("linkerd-{name}")).map_err(io::Error::other)?;
             all.push(program.display().to_string());
@@ -69,6 +76,18 @@ pub async fn run(apiserver: &ApiServer, objects: &[Value], name: &str) -> Result
         answer.is_ok_and(|answer| answer.status().is_success())
     };
     process::start(launch, ready).await
+}
+
+/// A token by which the API of this namespace knows the usual caller of the command `linkerd-mcp`.
+///
+/// # Errors
+///
+/// When there is no such namespace, or the API server gives none.
+pub async fn viewer_token(apiserver: &ApiServer, namespace: &str) -> Result<String, apiserver::Error> {
+    match apiserver.service_account(namespace, "mcp-viewer", &["linkerd-mcp"]).await? {
+        Credential::Token(token) => Ok(token),
+        Credential::Certificate(_) => Err(apiserver::Error::NoToken("mcp-viewer".to_owned())),
+    }
 }
 
 /// Puts the ConfigMaps that a pod mounts into folders; gives where they would be, and where they are.

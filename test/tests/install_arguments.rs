@@ -38,6 +38,7 @@ fn flags<P: CommandFactory>(container: &Value) -> (Vec<String>, BTreeSet<String>
         let value = match text(&variable["value"]) {
             // What these will be is known in the pod only.
             "" if variable["valueFrom"]["secretKeyRef"].is_object() => "redis://known-later:6379",
+            "" if variable["valueFrom"]["fieldRef"]["fieldPath"] == "status.podIPs" => "10.0.0.5,fd00::5",
             "" if variable["valueFrom"].is_object() => "known-later",
             given => given,
         };

@@ -69,6 +69,7 @@ async fn install(client: &Client, namespace: &str, set: &[&str]) -> Vec<Value> {
         ("mcp-controller", granted("list", "", "pods", only, "")),
         ("mcp-controller", granted("get", "", "configmaps", "linkerd", "linkerd-config")),
         ("mcp-api", granted("get", "", "configmaps", "linkerd", "linkerd-config")),
+        ("mcp-api", granted("create", "authentication.k8s.io", "tokenreviews", "", "")),
     ];
     if !set.contains(&"mcp.kubernetesReads=false") {
         wanted.push(("mcp-api", granted("list", "", "pods", only, "")));
@@ -184,9 +185,10 @@ fn content(graph: &Value) -> Option<Value> {
     complete.then_some(Value::Object(content))
 }
 
-async fn graph(api: &Process) -> Option<Value> {
+async fn graph(api: &Process, token: &str) -> Option<Value> {
     let url = format!("http://127.0.0.1:{}/v1/graph", api.port(1));
-    content(&serde_json::from_str(&reqwest::get(url).await.ok()?.text().await.ok()?).ok()?)
+    let answer = reqwest::Client::new().get(url).bearer_auth(token).send().await.ok()?;
+    content(&serde_json::from_str(&answer.text().await.ok()?).ok()?)
 }
 
 fn owned<'a>(asked: impl Iterator<Item = (&'a str, String, &'a str)>) -> BTreeSet<Asked> {
@@ -242,12 +244,13 @@ async fn with_the_tokens_of_their_accounts_the_controller_and_the_api_do_all_the
         let objects = install(&client, namespace, &set).await;
         let _controller = run(apiserver, &objects, "mcp-controller").await;
         let api = run(apiserver, &objects, "mcp-api").await;
+        let token = pod::viewer_token(apiserver, namespace).await.unwrap();
         let seen = wait::until("both see the same", LIMIT, async || {
             let whole = content(&administrator.graph("").await.ok()?)?;
-            (graph(&api).await? == whole && whole["edges"].as_array()?.len() > 20).then_some(())
+            (graph(&api, &token).await? == whole && whole["edges"].as_array()?.len() > 20).then_some(())
         });
         if let Err(timeout) = seen.await {
-            let (ours, whole) = (graph(&api).await, content(&administrator.graph("").await.unwrap()));
+            let (ours, whole) = (graph(&api, &token).await, content(&administrator.graph("").await.unwrap()));
             panic!("{timeout}: {}", serde_json::to_string_pretty(&json!([ours, whole])).unwrap());
         }
 
@@ -264,9 +267,11 @@ async fn with_the_tokens_of_their_accounts_the_controller_and_the_api_do_all_the
         let of_a_leader = ["create", "get", "update"].map(str::to_owned).into();
         assert_eq!(leases, if namespace == "mcp-lease-led" { of_a_leader } else { BTreeSet::new() });
         assert!(!audit::refused(apiserver, &user).unwrap(), "{asked_for:#?}");
-        // The API asks Kubernetes nothing by itself, only when a model asks it.
-        let api = rights::account(namespace, "mcp-api");
-        assert_eq!(audit::asked(apiserver, &api).unwrap(), BTreeSet::new());
+        // The API asks Kubernetes nothing by itself, only whose a token is, and what models want to know.
+        let user = rights::account(namespace, "mcp-api");
+        let expected = [("create", "tokenreviews.authentication.k8s.io".to_owned(), "/")].into_iter();
+        assert_eq!(asked_at_least(apiserver, &user, expected.clone()).await, owned(expected));
+        assert!(!audit::refused(apiserver, &user).unwrap());
     }
 
     // One namespace: the same kinds, there only, and again nothing is refused.
@@ -276,7 +281,9 @@ async fn with_the_tokens_of_their_accounts_the_controller_and_the_api_do_all_the
     let objects = install(&client, "mcp-narrow", &set).await;
     let _narrow = run(apiserver, &objects, "mcp-controller").await;
     let api = run(apiserver, &objects, "mcp-api").await;
-    let seen = wait::until("the graph of one namespace is complete", LIMIT, async || graph(&api).await);
+    let token = pod::viewer_token(apiserver, "mcp-narrow").await.unwrap();
+    let seen =
+        wait::until("the graph of one namespace is complete", LIMIT, async || graph(&api, &token).await);
     let workloads = seen.await.unwrap()["workloads"].as_object().unwrap().keys().cloned().collect::<Vec<_>>();
     assert!(workloads.contains(&"emojivoto/deployment/web".to_owned()), "{workloads:?}");
     let user = rights::account("mcp-narrow", "mcp-controller");
@@ -390,7 +397,9 @@ async fn what_would_do_harm_is_refused_to_both_and_not_to_an_administrator() {
     mesh::apply(&client, &manifests::yaml(&targets)).await.unwrap();
     let harmful = harmful(namespace);
     for (method, path, body) in &harmful {
-        for name in ["mcp-controller", "mcp-api"] {
+        // The API may ask whose a token is, and nothing else of these.
+        let by_right = path.contains("/tokenreviews");
+        for name in if by_right { &["mcp-controller"][..] } else { &["mcp-controller", "mcp-api"] } {
             let token = kubernetes.apiserver.service_account(namespace, name, &[]).await.unwrap();
             let theirs = kubernetes.apiserver.client_of(&token).await.unwrap();
             assert_eq!(code(&theirs, method, path, body).await, 403, "{name}: {method} {path}");

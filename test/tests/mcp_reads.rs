@@ -79,6 +79,7 @@ fn vault() -> Vec<Value> {
 /// Everything that an API has answered, as it came.
 struct Model<'a> {
     api: &'a Process,
+    token: String,
     heard: String,
 }
 
@@ -94,6 +95,7 @@ impl Model<'_> {
         }});
         let request = reqwest::Client::new()
             .post(format!("http://127.0.0.1:{}/mcp", self.api.port(1)))
+            .bearer_auth(&self.token)
             .header("content-type", "application/json")
             .header("accept", "application/json, text/event-stream")
             .header("mcp-protocol-version", REVISION)
@@ -123,7 +125,7 @@ impl Model<'_> {
 }
 
 /// Applies an installation into a namespace of its own, without the objects that `left_out` names, and starts its API.
-async fn installed(rig: &Rig, client: &Client, namespace: &str, left_out: &str) -> Process {
+async fn installed(rig: &Rig, client: &Client, namespace: &str, left_out: &str) -> (Process, String) {
     let set = [
         format!("prometheus.url={}", rig.traffic.prometheus.url()),
         "redis.enabled=false".to_owned(),
@@ -146,7 +148,17 @@ async fn installed(rig: &Rig, client: &Client, namespace: &str, left_out: &str) 
         "a ClusterRole and its binding"
     );
     mesh::apply(client, &manifests::yaml(&objects)).await.unwrap();
-    pod::run(&rig.kubernetes.apiserver, &objects, "mcp-api").await.unwrap()
+    let apiserver = &rig.kubernetes.apiserver;
+    let token = pod::viewer_token(apiserver, namespace).await.unwrap();
+    let api = pod::run(apiserver, &objects, "mcp-api").await.unwrap();
+    // The authorizer hears a moment after it is granted that the API may ask whose a token is.
+    let known = wait::until("the API knows whose the token is", LIMIT, async || {
+        let url = format!("http://127.0.0.1:{}/v1/graph?view=edges", api.port(1));
+        let answer = reqwest::Client::new().get(url).bearer_auth(&token).send().await.ok()?;
+        answer.status().is_success().then_some(())
+    });
+    known.await.unwrap();
+    (api, token)
 }
 
 async fn rig() -> (Rig, Client, Controller) {
@@ -171,12 +183,13 @@ fn names(rows: &Value) -> Vec<&str> {
 #[tokio::test(flavor = "multi_thread")]
 async fn with_the_role_of_the_chart_models_read_what_it_grants_and_no_secret() {
     let (rig, client, _controller) = rig().await;
-    let api = installed(&rig, &client, "mcp-reads", "").await;
-    let mut model = Model { api: &api, heard: String::new() };
+    let (api, token) = installed(&rig, &client, "mcp-reads", "").await;
+    let mut model = Model { api: &api, token: token.clone(), heard: String::new() };
 
     // The authorizer hears of the Role a moment after it is there.
     let heard = wait::until("the API may list pods", LIMIT, async || {
-        let answer = Model { api: &api, heard: String::new() }.call("get_pods", json!({})).await;
+        let answer =
+            Model { api: &api, token: token.clone(), heard: String::new() }.call("get_pods", json!({})).await;
         (answer["result"]["isError"] == false).then_some(())
     });
     heard.await.unwrap();
@@ -184,7 +197,9 @@ async fn with_the_role_of_the_chart_models_read_what_it_grants_and_no_secret() {
 
     let query = json!({"query": "count by (namespace) (request_total)"});
     let answered = wait::until("Prometheus has scraped", LIMIT, async || {
-        let answer = Model { api: &api, heard: String::new() }.data("query_prometheus", query.clone()).await;
+        let answer = Model { api: &api, token: token.clone(), heard: String::new() }
+            .data("query_prometheus", query.clone())
+            .await;
         answer["series"]
             .as_array()?
             .iter()
@@ -274,8 +289,8 @@ async fn with_the_role_of_the_chart_models_read_what_it_grants_and_no_secret() {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_the_role_each_read_names_the_right_that_is_missing() {
     let (rig, client, _controller) = rig().await;
-    let api = installed(&rig, &client, "mcp-blind", "linkerd-mcp-blind-api-reads").await;
-    let mut model = Model { api: &api, heard: String::new() };
+    let (api, token) = installed(&rig, &client, "mcp-blind", "linkerd-mcp-blind-api-reads").await;
+    let mut model = Model { api: &api, token: token.clone(), heard: String::new() };
     let here = json!({"namespace": "vault"});
     let described = json!({"kind": "configmap", "namespace": "vault", "name": "keeper"});
     for (tool, arguments, right) in [

@@ -180,7 +180,18 @@ runAsNonRoot: true
         path: {{ .path }}
 {{- end }}
 
-{{/* Yes, when the API answers on other than loopback addresses. */}}
+{{/* Yes, when callers in the mesh reach the API. */}}
 {{- define "linkerd-mcp.api.exposed" -}}
-{{- if not (or (eq .Values.api.listenAddress "127.0.0.1") (eq .Values.api.listenAddress "[::1]")) }}yes{{ end }}
+{{- if .Values.api.mesh.enabled }}yes{{ end }}
+{{- end }}
+
+{{/* Names that HTTP requests may call the API by, between commas. */}}
+{{- define "linkerd-mcp.api.hosts" -}}
+{{- $service := printf "mcp-api.%s" .Release.Namespace }}
+{{- printf "mcp-api,%s,%s.svc,%s.svc.%s" $service $service $service .Values.clusterDomain }}
+{{- if .Values.ingress.enabled }},{{ .Values.ingress.host }}{{ end }}
+{{- if .Values.httpRoute.enabled }}
+{{- range .Values.httpRoute.hostnames }},{{ . }}{{ end }}
+{{- end }}
+{{- range .Values.api.mesh.hosts }},{{ . }}{{ end }}
 {{- end }}

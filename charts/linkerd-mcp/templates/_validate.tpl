@@ -45,7 +45,7 @@
 {{- end }}
 {{- if not $exposed }}
 {{- if or .Values.ingress.enabled .Values.httpRoute.enabled .Values.api.clients.serviceAccounts .Values.api.clients.identities .Values.api.clients.networks }}
-{{- fail (printf "api.listenAddress is %s, so nobody outside the pod reaches the API: an Ingress, an HTTPRoute and api.clients need another address, such as 0.0.0.0" .Values.api.listenAddress) }}
+{{- fail "api.mesh.enabled is false, so nobody outside the pod reaches the API: an Ingress, an HTTPRoute and api.clients need it" }}
 {{- end }}
 {{- end }}
 {{- if and .Values.ingress.enabled (not .Values.ingress.host) }}

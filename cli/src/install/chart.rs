@@ -15,6 +15,7 @@ pub(super) const TEMPLATES: &[(&str, &str)] = templates! {
     "_redis.tpl"
     "_validate.tpl"
     "api-autoscaler.yaml"
+    "api-callers.yaml"
     "api-http-route.yaml"
     "api-ingress.yaml"
     "api-policy.yaml"
