@@ -12,6 +12,7 @@
 //! nobody gets to do here what Kubernetes does not let them do.
 
 mod apply;
+mod audit;
 mod by_kind;
 mod cluster;
 pub(crate) mod describe;
@@ -37,6 +38,7 @@ pub use refusal::Refusal;
 pub use store::Error as StoreError;
 
 use crate::{
+    audit::{Audit, Trace},
     caller::Principal,
     graph::policy::ask::Mesh,
     replica::Replica,
@@ -60,6 +62,8 @@ pub struct Options {
     /// Take a request without a [`Principal`] for one of whoever uses this machine: for a process whose only listener
     /// that changes anything is of that machine alone.
     pub anybody: bool,
+    /// What writes down who did what.
+    pub audit: Audit,
     /// Where plans and changes are kept.
     pub keep: Keep,
     /// Refuse to change anything.
@@ -90,6 +94,8 @@ pub enum Keep {
 #[derive(Clone)]
 pub struct Changes {
     inner: Arc<Inner>,
+    /// Of the request that is being answered.
+    trace: Option<Trace>,
 }
 
 struct Inner {
@@ -97,6 +103,7 @@ struct Inner {
     cluster: Option<Cluster>,
     rights: Rights,
     anybody: bool,
+    audit: Audit,
     store: Store,
     read_only: bool,
     lifetime: Duration,
@@ -127,6 +134,7 @@ impl Default for Options {
             kubernetes: None,
             rights: Rights::machine(),
             anybody: true,
+            audit: Audit::default(),
             keep: Keep::Memory,
             read_only: false,
             lifetime: LONGEST,
@@ -159,7 +167,7 @@ impl Changes {
     ///
     /// When the URL of Redis cannot be used.
     pub fn new(options: Options, replica: Replica, metrics: ChangeMetrics) -> Result<Self, RedisFault> {
-        let Options { kubernetes, rights, anybody, keep, read_only, lifetime, look_every, instance } =
+        let Options { kubernetes, rights, anybody, audit, keep, read_only, lifetime, look_every, instance } =
             options;
         let store = match keep {
             Keep::Memory => Store::memory(),
@@ -171,6 +179,7 @@ impl Changes {
             cluster,
             rights,
             anybody,
+            audit,
             store,
             read_only,
             lifetime,
@@ -178,7 +187,17 @@ impl Changes {
             instance,
             metrics,
         };
-        Ok(Self { inner: Arc::new(inner) })
+        Ok(Self { inner: Arc::new(inner), trace: None })
+    }
+
+    /// The same for one request, so that its lines in the audit log have its trace.
+    #[must_use]
+    pub fn traced(&self, trace: Trace) -> Self {
+        Self { inner: self.inner.clone(), trace: Some(trace) }
+    }
+
+    fn trace(&self) -> Trace {
+        self.trace.unwrap_or_default()
     }
 
     /// Who asks, as the listener has proved it.
@@ -211,6 +230,7 @@ impl Changes {
     ) -> Result<v1::PlanChangeResponse, Refusal> {
         let planned = plan::plan(&self.inner, who, &asked).await;
         self.inner.metrics.planned(&planned, asked.simulate_only);
+        audit::planned(&self.inner, who, &planned, self.trace());
         planned
     }
 
@@ -253,8 +273,21 @@ impl Changes {
         who: &Principal,
         asked: v1::ApplyPlanRequest,
     ) -> Result<v1::ApplyPlanResponse, Refusal> {
-        let applied = apply::apply(&self.inner, who, asked, apply::Only::default()).await;
+        self.approve(who, asked, apply::Only::default()).await
+    }
+
+    async fn approve(
+        &self,
+        who: &Principal,
+        asked: v1::ApplyPlanRequest,
+        only: apply::Only,
+    ) -> Result<v1::ApplyPlanResponse, Refusal> {
+        let trace = self.trace();
+        let applied = apply::apply(&self.inner, who, asked, only, trace).await;
         self.inner.metrics.applied(&applied);
+        if let Err(refusal) = &applied {
+            audit::refused(&self.inner, who, "ApplyPlan", refusal, trace);
+        }
         applied
     }
 
@@ -268,8 +301,12 @@ impl Changes {
         who: &Principal,
         asked: v1::RollbackChangeRequest,
     ) -> Result<v1::RollbackChangeResponse, Refusal> {
-        let rolled_back = rollback::rollback(&self.inner, who, asked).await;
+        let trace = self.trace();
+        let rolled_back = rollback::rollback(&self.inner, who, asked, trace).await;
         self.inner.metrics.rolled_back(&rolled_back);
+        if let Err(refusal) = &rolled_back {
+            audit::refused(&self.inner, who, "RollbackChange", refusal, trace);
+        }
         rolled_back
     }
 
@@ -362,51 +399,32 @@ impl Inner {
 
     /// Refuses what the caller may not do.
     async fn demand(&self, who: &Principal, deed: &Deed) -> Result<(), Refusal> {
-        let resource = match &*deed.group {
-            "" => deed.resource.to_string(),
-            group => format!("{}.{group}", deed.resource),
-        };
-        let (user, verb) = (who.user.to_string(), deed.verb.to_string());
-        match self.rights.decide(who, deed).await {
-            Verdict::Allowed => Ok(()),
-            Verdict::Denied => {
-                let place = match &deed.namespace {
-                    Some(namespace) => format!("in namespace {namespace}"),
-                    None => "in all namespaces".to_owned(),
-                };
-                Err(Refusal::Forbidden { who: user, verb, resource, place })
-            }
-            Verdict::Undecided(why) => Err(Refusal::Undecided { who: user, verb, resource, why }),
-        }
+        refused(who, deed, self.rights.decide(who, deed).await)
     }
-}
 
-impl Inner {
-    /// As [`Inner::demand`], by what is so now and not by what was so a moment ago.
+    /// The same by what is so now and not by what was so a moment ago: for what is about to be written.
     async fn demand_anew(&self, who: &Principal, deed: &Deed) -> Result<(), Refusal> {
-        self.demand(who, deed).await
+        refused(who, deed, self.rights.decide_anew(who, deed).await)
     }
 }
 
-/// One line for whoever looks for who changed what; what the caller has written is not in it.
-fn audit(record: &record::Record, method: &'static str) {
-    let objects: Vec<String> =
-        record.objects.iter().map(|done| format!("{}={}", done.target.id(), done.resource_version)).collect();
-    tracing::info!(
-        target: "linkerd_mcp::audit",
-        who = %record.by.identity,
-        user = %record.by.user,
-        proof = %record.by.proof,
-        method,
-        verdict = record.outcome.as_str(),
-        change = %record.id,
-        undoes = %record.undoes,
-        plan = %record.plan_id,
-        payload_sha256 = %record.payload_sha256,
-        objects = %objects.join(","),
-        "a change of policy was {}",
-        record.outcome.as_str(),
-    );
+fn refused(who: &Principal, deed: &Deed, verdict: Verdict) -> Result<(), Refusal> {
+    let resource = match &*deed.group {
+        "" => deed.resource.to_string(),
+        group => format!("{}.{group}", deed.resource),
+    };
+    let (user, verb) = (who.user.to_string(), deed.verb.to_string());
+    match verdict {
+        Verdict::Allowed => Ok(()),
+        Verdict::Denied => {
+            let place = match &deed.namespace {
+                Some(namespace) => format!("in namespace {namespace}"),
+                None => "in all namespaces".to_owned(),
+            };
+            Err(Refusal::Forbidden { who: user, verb, resource, place })
+        }
+        Verdict::Undecided(why) => Err(Refusal::Undecided { who: user, verb, resource, why }),
+    }
 }
 
 /// Something that is done with a virtual resource of ours in one namespace.

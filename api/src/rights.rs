@@ -169,6 +169,16 @@ impl Rights {
         self.decided(who, deed).await.0
     }
 
+    /// May the caller do it? As decided now: for what is about to be written.
+    pub async fn decide_anew(&self, who: &Principal, deed: &Deed) -> Verdict {
+        if let Some(verdict) = self.without_review(who) {
+            return verdict;
+        }
+        let (verdict, _) = Box::pin(self.reviewed(who, deed)).await;
+        self.metrics.decided(&verdict, From::Judge);
+        verdict
+    }
+
     /// Where the caller may do what is needed: everywhere, or in which of `namespaces`, which are only asked for when
     /// it may not everywhere.
     ///

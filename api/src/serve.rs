@@ -193,7 +193,8 @@ impl Api {
         let settings = config.mcp.settings(&mcp_metrics).await?;
         // Who may do what is decided in one place.
         let rights = config.authorization.rights().clone();
-        let options = change::Options { rights, anybody: false, ..config.changes.clone() };
+        let audit = config.authorization.audit().clone();
+        let options = change::Options { rights, audit, anybody: false, ..config.changes.clone() };
         let changes = Changes::new(options, replica.clone(), ChangeMetrics::register(registry))?;
         Ok(Self {
             config,

@@ -1,7 +1,7 @@
 //! ApplyPlan: the approval of a plan, by the one who made it, once.
 
 use super::{
-    Inner, Refusal,
+    Inner, Refusal, audit,
     by_kind::other_kind,
     cluster::{Cluster, Fault, Mode, Version},
     deed, event,
@@ -12,7 +12,7 @@ use super::{
     seal::Token,
     write::Write,
 };
-use crate::{caller::Principal, chain::chain, encode::timestamp, graph::kind::Kind};
+use crate::{audit::Trace, caller::Principal, chain::chain, encode::timestamp, graph::kind::Kind};
 use linkerd_mcp_proto::v1;
 use serde_json::Value;
 use std::{collections::BTreeSet, sync::Arc};
@@ -34,6 +34,7 @@ pub(super) async fn apply(
     who: &Principal,
     asked: v1::ApplyPlanRequest,
     only: Only,
+    trace: Trace,
 ) -> Result<v1::ApplyPlanResponse, Refusal> {
     let v1::ApplyPlanRequest { plan, reason, guard } = asked;
     inner.cluster()?;
@@ -69,7 +70,7 @@ pub(super) async fn apply(
     }
     // A caller who goes away, or a time limit of the listener, must not leave half a change behind.
     let (task, who) = (inner.clone(), who.clone());
-    let applying = tokio::spawn(async move { task.carry_out(&who, plan, reason, terms).await });
+    let applying = tokio::spawn(async move { task.carry_out(&who, plan, reason, terms, trace).await });
     match applying.await {
         Ok(answer) => answer,
         Err(error) => std::panic::resume_unwind(error.into_panic()),
@@ -106,6 +107,7 @@ impl Inner {
         plan: Plan,
         reason: String,
         terms: Option<Terms>,
+        trace: Trace,
     ) -> Result<v1::ApplyPlanResponse, Refusal> {
         let cluster = self.cluster()?;
         self.may_write(who, &plan).await?;
@@ -153,7 +155,7 @@ impl Inner {
             );
         }
         event::of_change(self, cluster, &record, &images).await;
-        super::audit(&record, "ApplyPlan");
+        audit::done(self, who, "ApplyPlan", &record, trace);
         Ok(v1::ApplyPlanResponse {
             accepted: outcome == Outcome::Applied,
             change_id: record.id.clone(),

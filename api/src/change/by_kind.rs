@@ -70,9 +70,7 @@ async fn run(
     }
     let only = Only { kinds: Some(kinds), request: (!manifest.is_empty()).then_some((manifest, namespace)) };
     let asked = v1::ApplyPlanRequest { plan, reason, guard: None };
-    let applied = super::apply::apply(&changes.inner, who, asked, only).await;
-    changes.inner.metrics.applied(&applied);
-    applied.map(Answer::Applied)
+    changes.approve(who, asked, only).await.map(Answer::Applied)
 }
 
 /// Refuses a manifest with other kinds. What is no kind at all is refused by the plan, which says more.

@@ -8,7 +8,7 @@ mod state;
 pub use state::{GuardState, Sample, Step, Watched};
 
 use super::{Inner, Refusal, metrics::Labels, now_ms, rollback::On};
-use crate::{chain::chain, view::View};
+use crate::{audit::Trace, chain::chain, view::View};
 use linkerd_mcp_proto::v1;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -170,7 +170,7 @@ async fn look(
 
 async fn revert(inner: &Arc<Inner>, id: &str, watched: &Watched, why: String) {
     tracing::warn!(change = %id, %why, "undoing a change, as its guard was told to");
-    let outcome = match inner.undo(id, On::Guard(why.clone()), String::new()).await {
+    let outcome = match inner.undo(id, On::Guard(why.clone()), String::new(), Trace::new()).await {
         Ok(record) if record.outcome == super::record::Outcome::Applied => "reverted",
         Ok(record) => {
             end(inner, id, &format!("Its guard wanted to undo it ({why}): {}", record.text)).await;

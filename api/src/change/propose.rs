@@ -27,12 +27,7 @@ pub(super) async fn propose(
         return Err(Refusal::Invalid("`namespace` is no name of a namespace".to_owned()));
     }
     let view = inner.view()?;
-    let scope = scope(&view.graph, &target, &namespace)?;
-    let within = match &scope {
-        Scope::Workload(id) => id.namespace().to_owned(),
-        Scope::Namespace(namespace) => namespace.to_string(),
-    };
-    inner.demand(who, &deed("create", "plans", &within)).await?;
+    let scope = permitted(inner, who, scope(&view.graph, &target, &namespace)).await?;
     // Networks are for people to name: an address that calls is not yet one that should.
     let wanted = Wanted { scope, audit: !enforce, networks: Vec::new() };
     let proposed = inner.ask(&view, move |mesh| propose::propose(mesh, &wanted)).await;
@@ -54,6 +49,33 @@ pub(super) async fn propose(
         left_out: left_out.into_iter().take(MOST).map(not_let_in).collect(),
         notes,
     })
+}
+
+/// Refuses what the caller may not plan for. Who may not for all namespaces is not told what there is in others: not by a
+/// suggestion, and not by another refusal for what is there than for what is not.
+async fn permitted(inner: &Inner, who: &Principal, scope: Result<Scope, Refusal>) -> Result<Scope, Refusal> {
+    match inner.demand(who, &deed("create", "plans", "")).await {
+        Ok(()) => return scope,
+        Err(Refusal::Forbidden { .. }) => {}
+        Err(refusal) => return Err(refusal),
+    }
+    let hidden = || {
+        Refusal::NotFound(
+            "there is no such workload, Service or namespace that you may plan for (`create` on plans.mcp.linkerd.io)"
+                .to_owned(),
+        )
+    };
+    // The other refusals name what there is as well.
+    let scope = scope.map_err(|_| hidden())?;
+    let within = match &scope {
+        Scope::Workload(id) => id.namespace(),
+        Scope::Namespace(namespace) => namespace,
+    };
+    match inner.demand(who, &deed("create", "plans", within)).await {
+        Ok(()) => Ok(scope),
+        Err(Refusal::Forbidden { .. }) => Err(hidden()),
+        Err(refusal) => Err(refusal),
+    }
 }
 
 /// What is meant: one workload, or a whole namespace.

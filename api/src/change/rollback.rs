@@ -3,12 +3,13 @@
 use super::{
     Inner, Refusal,
     apply::{change_id, checked_reason},
+    audit,
     cluster::{Cluster, FIELD_MANAGER},
     deed, event, list, now_ms,
     record::{Action, Done, Image, Outcome, Record, Who, kept},
     seal::{canonical, sha256},
 };
-use crate::{caller::Principal, chain::chain, graph::change::diff::yaml};
+use crate::{audit::Trace, caller::Principal, chain::chain, graph::change::diff::yaml};
 use linkerd_mcp_proto::v1;
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, sync::Arc};
@@ -32,13 +33,14 @@ pub(super) async fn rollback(
     inner: &Arc<Inner>,
     who: &Principal,
     asked: v1::RollbackChangeRequest,
+    trace: Trace,
 ) -> Result<v1::RollbackChangeResponse, Refusal> {
     inner.cluster()?;
     let reason = checked_reason(asked.reason)?;
     let id = list::checked(&asked.change_id)?.to_owned();
     let (task, on) = (inner.clone(), On::Caller(who.clone()));
     // As when a plan is applied: what is begun is brought to its end.
-    let undoing = tokio::spawn(async move { task.undo(&id, on, reason).await });
+    let undoing = tokio::spawn(async move { task.undo(&id, on, reason, trace).await });
     let record = match undoing.await {
         Ok(undone) => undone?,
         Err(error) => std::panic::resume_unwind(error.into_panic()),
@@ -53,7 +55,13 @@ pub(super) async fn rollback(
 
 impl Inner {
     /// Undoes a change; what comes of it is a change of its own.
-    pub(super) async fn undo(self: &Arc<Self>, id: &str, on: On, reason: String) -> Result<Record, Refusal> {
+    pub(super) async fn undo(
+        self: &Arc<Self>,
+        id: &str,
+        on: On,
+        reason: String,
+        trace: Trace,
+    ) -> Result<Record, Refusal> {
         let cluster = self.cluster()?;
         let unknown = || {
             Refusal::NotFound(format!(
@@ -89,7 +97,7 @@ impl Inner {
         self.written_down(&record, Some(&images)).await;
         if record.outcome == Outcome::Applied {
             undone.undone_by = record.id.clone();
-            undone.outcome = match on {
+            undone.outcome = match &on {
                 On::Caller(_) => Outcome::RolledBack,
                 On::Guard(_) => Outcome::GuardReverted,
             };
@@ -99,7 +107,10 @@ impl Inner {
             }
         }
         event::of_change(self, cluster, &record, &images).await;
-        super::audit(&record, "RollbackChange");
+        match &on {
+            On::Caller(who) => audit::done(self, who, "RollbackChange", &record, trace),
+            On::Guard(_) => audit::done(self, &audit::guard(), "RollbackChange", &record, trace),
+        }
         Ok(record)
     }
 

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     authorization::Granted,
     caller::Principal,
-    change::{MAX_REQUEST, Refusal},
+    change::{Changes, MAX_REQUEST, Refusal},
     encode::message::Message,
 };
 use http::Request;
@@ -15,50 +15,53 @@ use std::sync::Arc;
 use tonic::{Status, body::Body};
 
 pub(super) async fn plan_change(service: &MeshContext, request: Request<Body>) -> Result<Reply, Status> {
-    let (who, asked) = read(request).await?;
-    answer(service.changes.plan(&who, asked).await)
+    let (changes, who, asked) = read(service, request).await?;
+    answer(changes.plan(&who, asked).await)
 }
 
 pub(super) async fn apply_plan(service: &MeshContext, request: Request<Body>) -> Result<Reply, Status> {
-    let (who, asked) = read(request).await?;
-    answer(service.changes.apply(&who, asked).await)
+    let (changes, who, asked) = read(service, request).await?;
+    answer(changes.apply(&who, asked).await)
 }
 
 pub(super) async fn rollback_change(service: &MeshContext, request: Request<Body>) -> Result<Reply, Status> {
-    let (who, asked) = read(request).await?;
-    answer(service.changes.rollback(&who, asked).await)
+    let (changes, who, asked) = read(service, request).await?;
+    answer(changes.rollback(&who, asked).await)
 }
 
 pub(super) async fn list_changes(service: &MeshContext, request: Request<Body>) -> Result<Reply, Status> {
-    let (who, asked) = read(request).await?;
-    answer(service.changes.list(&who, asked).await)
+    let (changes, who, asked) = read(service, request).await?;
+    answer(changes.list(&who, asked).await)
 }
 
 pub(super) async fn propose_policy(service: &MeshContext, request: Request<Body>) -> Result<Reply, Status> {
-    let (who, asked) = read(request).await?;
-    answer(service.changes.propose(&who, asked).await)
+    let (changes, who, asked) = read(service, request).await?;
+    answer(changes.propose(&who, asked).await)
 }
 
 pub(super) async fn apply_authorization_policy(
     service: &MeshContext,
     request: Request<Body>,
 ) -> Result<Reply, Status> {
-    let (who, asked) = read(request).await?;
-    answer(service.changes.apply_authorization_policy(&who, asked).await)
+    let (changes, who, asked) = read(service, request).await?;
+    answer(changes.apply_authorization_policy(&who, asked).await)
 }
 
 pub(super) async fn apply_http_route(service: &MeshContext, request: Request<Body>) -> Result<Reply, Status> {
-    let (who, asked) = read(request).await?;
-    answer(service.changes.apply_http_route(&who, asked).await)
+    let (changes, who, asked) = read(service, request).await?;
+    answer(changes.apply_http_route(&who, asked).await)
 }
 
 /// Who asks, and what.
-async fn read<M: prost::Message + Default>(request: Request<Body>) -> Result<(Principal, M), Status> {
+async fn read<M: prost::Message + Default>(
+    service: &MeshContext,
+    request: Request<Body>,
+) -> Result<(Changes, Principal, M), Status> {
     let Some(granted) = request.extensions().get::<Arc<Granted>>() else {
         return Err(Status::internal("nothing was granted to this request"));
     };
-    let who = granted.who.clone();
-    Ok((who, read_request_within(request, MAX_REQUEST, Status::resource_exhausted).await?))
+    let (changes, who) = (service.changes.traced(granted.trace), granted.who.clone());
+    Ok((changes, who, read_request_within(request, MAX_REQUEST, Status::resource_exhausted).await?))
 }
 
 fn answer<M: prost::Message + 'static>(answer: Result<M, Refusal>) -> Result<Reply, Status> {
