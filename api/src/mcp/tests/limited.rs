@@ -117,8 +117,16 @@ impl Scene {
         (status.map_or(0, |it| it.to_str().unwrap().parse().unwrap()), text)
     }
 
-    async fn http(&self, who: Option<&str>, path: &str) -> (u16, String) {
-        let mut request = Request::get(path).header("host", "localhost").body(Body::empty()).unwrap();
+    /// `route` as the table of rights has it, or a path.
+    async fn http(&self, who: Option<&str>, route: &str) -> (u16, String) {
+        let (method, path) = route.split_once(' ').unwrap_or(("GET", route));
+        let path = path.replace("{id}", "c-1");
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", "localhost")
+            .body(Body::empty())
+            .unwrap();
         if let Some(name) = who {
             request.extensions_mut().insert(self::who(name));
         }
