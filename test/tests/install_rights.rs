@@ -267,9 +267,10 @@ async fn with_the_tokens_of_their_accounts_the_controller_and_the_api_do_all_the
         let of_a_leader = ["create", "get", "update"].map(str::to_owned).into();
         assert_eq!(leases, if namespace == "mcp-lease-led" { of_a_leader } else { BTreeSet::new() });
         assert!(!audit::refused(apiserver, &user).unwrap(), "{asked_for:#?}");
-        // The API asks Kubernetes nothing by itself, only whose a token is, and what models want to know.
+        // The API asks Kubernetes nothing by itself, only whose a token is, what they may, and what models want to know.
         let user = rights::account(namespace, "mcp-api");
-        let expected = [("create", "tokenreviews.authentication.k8s.io".to_owned(), "/")].into_iter();
+        let reviews = ["subjectaccessreviews.authorization.k8s.io", "tokenreviews.authentication.k8s.io"];
+        let expected = reviews.map(|it| ("create", it.to_owned(), "/")).into_iter();
         assert_eq!(asked_at_least(apiserver, &user, expected.clone()).await, owned(expected));
         assert!(!audit::refused(apiserver, &user).unwrap());
     }
