@@ -38,8 +38,9 @@ export async function rig(programs) {
     const logs = ["--log-format", "json"];
     const controller = ["--admin-listen", FREE, "--poll", "1s", ...logs];
     await run("the controller", "linkerd-mcp-controller", controller, { env, found: (line) => line || undefined });
-    const api = ["--listen", FREE, "--admin-listen", FREE, "--mcp-calls-per-second", "0", ...logs];
-    const address = await run("the API", "linkerd-mcp-api", api, { env, found: logged("serving gRPC and JSON") });
+    const api = ["--listen", FREE, "--local-auth", "machine", "--admin-listen", FREE, "--mcp-calls-per-second", "0"];
+    const serving = logged("serving gRPC, JSON and MCP on this machine");
+    const address = await run("the API", "linkerd-mcp-api", [...api, ...logs], { env, found: serving });
     await until("a graph with numbers", async () => {
       const graph = await (await fetch(`http://${address}/v1/graph`)).json();
       return graph.edges?.[SEEN]?.rps > 0;
