@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! mesh listener   l5d-client-id, set by the inbound proxy    ┐
+//!                 behind a gateway also an access token      │
 //! tls listener    the verified certificate's name            ├─► Principal ─► request extensions ─► rights, limits, audit
 //! local listener  a ServiceAccount token, by TokenReview     ┘
 //! ```
@@ -16,6 +17,7 @@ pub mod certify;
 pub mod header;
 pub mod listener;
 pub mod metrics;
+pub mod oauth;
 pub mod pod;
 pub mod refused;
 pub mod roots;
@@ -23,6 +25,7 @@ pub mod tls;
 pub mod token;
 
 pub use listener::{Local, Mesh};
+pub use oauth::Resource;
 pub use tls::Tls;
 pub use token::Reviews;
 

@@ -306,12 +306,17 @@ impl Api {
             changes: changes.clone(),
             boot: rand::random(),
         };
-        let routes = Routes::from(crate::http::routes(json, mcp).fallback(crate::http::not_found))
-            .add_service(context)
-            .add_service(health_service)
-            .add_service(reflection().build_v1().map_err(ServeError::Reflection)?)
-            .add_service(reflection().build_v1alpha().map_err(ServeError::Reflection)?)
-            .prepare();
+        let told = match config.mesh.as_ref().and_then(|mesh| mesh.oauth.as_ref()) {
+            Some(oauth) => caller::oauth::metadata::routes(oauth),
+            None => Router::new(),
+        };
+        let routes =
+            Routes::from(crate::http::routes(json, mcp).merge(told).fallback(crate::http::not_found))
+                .add_service(context)
+                .add_service(health_service)
+                .add_service(reflection().build_v1().map_err(ServeError::Reflection)?)
+                .add_service(reflection().build_v1alpha().map_err(ServeError::Reflection)?)
+                .prepare();
         set_serving(&health, ServingStatus::NotServing).await;
 
         let closing = closed(&replica).shared();

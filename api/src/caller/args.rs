@@ -3,6 +3,7 @@
 use super::{
     Local, Mesh, Reviews, Tls,
     certify::{Identity, Source},
+    oauth::{self, args::OAuthArgs},
     pod::{Pod, Untrusted},
     roots::Roots,
     token::AUDIENCE,
@@ -109,6 +110,10 @@ pub struct CallerArgs {
     /// PEM with the trust roots of the mesh; those of the ConfigMap linkerd-identity-trust-roots unless said otherwise
     #[arg(long, env = "LINKERD_MCP_TLS_TRUST_ROOTS", value_name = "FILE")]
     pub tls_trust_roots: Option<PathBuf>,
+
+    /// Access tokens of an authorization server
+    #[command(flatten)]
+    pub oauth: OAuthArgs,
 }
 
 /// How callers on the loopback address are known.
@@ -159,6 +164,15 @@ pub enum Error {
          --tls-trust-roots"
     )]
     NoRoots,
+    /// Nobody could come through a gateway.
+    #[error(
+        "--oauth-issuer is for callers that an ingress in the mesh brings, and there is no listener for the mesh: give \
+         --mesh-port"
+    )]
+    NoMesh,
+    /// Access tokens could not be checked.
+    #[error("access tokens could not be checked")]
+    OAuth(#[from] oauth::Error),
     /// The pod's proxy cannot be believed.
     #[error("callers in the mesh could not be known")]
     Mesh(#[from] Untrusted),
@@ -196,7 +210,9 @@ impl CallerArgs {
         };
         let tls = self.tls(kubernetes, linkerd_namespace, cluster_domain)?;
         let domain = self.identity_domain.as_deref().unwrap_or(cluster_domain);
+        let oauth = self.oauth.resource()?;
         let mesh = match self.mesh_port {
+            None if oauth.is_some() => return Err(Error::NoMesh),
             None => None,
             Some(port) => {
                 let pod = Pod {
@@ -207,7 +223,7 @@ impl CallerArgs {
                 };
                 pod.check(port, linkerd_namespace)?;
                 let suffix = format!("{linkerd_namespace}.{domain}");
-                Some(Mesh { ips: pod.ips, port, suffix, hosts: self.allowed_hosts.clone() })
+                Some(Mesh { ips: pod.ips, port, suffix, hosts: self.allowed_hosts.clone(), oauth })
             }
         };
         Ok(Callers { local, mesh, tls, hosts: self.allowed_hosts })
@@ -296,6 +312,36 @@ mod tests {
             panic!("not of the identity service")
         };
         assert_eq!(identity.server, None);
+    }
+
+    #[test]
+    fn access_tokens_need_all_that_says_whose_they_are_and_who_brings_them() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let gateway = "--oauth-gateway=ingress.edge.serviceaccount.identity.linkerd.cluster.local";
+        let (issuer, audience) =
+            ("--oauth-issuer=https://login.example", "--oauth-audience=https://mcp.example/mcp");
+        for some in [
+            &[issuer][..],
+            &[audience],
+            &[gateway],
+            &[issuer, audience],
+            &[issuer, gateway],
+            &[audience, gateway],
+            &["--oauth-scopes=a"],
+            &["--oauth-jwks-url=https://login.example/keys"],
+            &["--oauth-groups-claim=groups"],
+        ] {
+            let parsed = Flags::try_parse_from([&["api", "--local-auth=machine"], some].concat());
+            assert!(parsed.is_err(), "{some:?}");
+        }
+        let all = ["--local-auth=machine", issuer, audience, gateway];
+        assert!(matches!(callers(&all), Err(Error::NoMesh)));
+        let mesh = ["--mesh-port=8086", "--pod-ips=10.0.0.5", "--pod-control-plane=linkerd"];
+        assert!(callers(&[&all[..], &mesh].concat()).unwrap().mesh.unwrap().oauth.is_some());
+        assert!(callers(&[&all[..1], &mesh].concat()).unwrap().mesh.unwrap().oauth.is_none());
+        let plain = ["--local-auth=machine", "--oauth-issuer=http://login.example", audience, gateway];
+        let error = callers(&[&plain[..], &mesh].concat()).unwrap_err();
+        assert!(matches!(error, Error::OAuth(oauth::Error::Url { .. })), "{error}");
     }
 
     #[test]

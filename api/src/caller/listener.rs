@@ -4,6 +4,7 @@
 use super::{
     Principal, Proof, bearer, header,
     metrics::CallerMetrics,
+    oauth::{Fault, Resource, metadata},
     refused::Refused,
     tls::{Certified, Tls},
     token::{Reviews, Tokens},
@@ -40,6 +41,8 @@ pub struct Mesh {
     pub suffix: String,
     /// Names that requests may call us by.
     pub hosts: Vec<String>,
+    /// What checks access tokens that gateways bring; none for no such tokens.
+    pub oauth: Option<Resource>,
 }
 
 /// A listener, for metrics and logs.
@@ -72,6 +75,7 @@ enum Way {
     Mesh {
         ips: Vec<IpAddr>,
         suffix: String,
+        oauth: Option<Resource>,
     },
     /// The handshake has found out.
     Certificate,
@@ -80,7 +84,7 @@ enum Way {
 /// What is known of a caller at once.
 enum Known {
     Caller(Principal),
-    /// The API server has to be asked about this token.
+    /// The API server has to be asked about this token, or the keys of its issuer.
     Token(String),
 }
 
@@ -106,7 +110,7 @@ impl Door {
     /// For the pod's own addresses.
     pub(crate) fn mesh(mesh: &Mesh, metrics: CallerMetrics) -> Self {
         let ips = mesh.ips.iter().map(IpAddr::to_canonical).collect();
-        let way = Way::Mesh { ips, suffix: mesh.suffix.clone() };
+        let way = Way::Mesh { ips, suffix: mesh.suffix.clone(), oauth: mesh.oauth.clone() };
         Self { inner: Arc::new(Inner { way, hosts: Hosts::named(&mesh.hosts), metrics }) }
     }
 
@@ -143,8 +147,12 @@ impl Door {
                 Some(Certified(principal)) => Ok(Known::Caller(principal.clone())),
                 None => Err(Refused::NoPeer),
             },
-            Way::Mesh { ips, suffix } => {
-                over_mesh(headers, peer(request.extensions()), ips, suffix).map(Known::Caller)
+            Way::Mesh { ips, suffix, oauth } => {
+                let caller = over_mesh(headers, peer(request.extensions()), ips, suffix)?;
+                match oauth {
+                    Some(oauth) => through(oauth, caller, headers),
+                    None => Ok(Known::Caller(caller)),
+                }
             }
         }
     }
@@ -164,8 +172,15 @@ impl Door {
     async fn ask(&self, token: &str) -> Result<Principal, Refused> {
         match &self.inner.way {
             Way::Token(tokens) => tokens.check(token).await,
-            Way::Machine | Way::Mesh { .. } | Way::Certificate => Err(Refused::Unchecked),
+            Way::Mesh { oauth: Some(oauth), .. } => oauth.check(token, &self.inner.metrics).await,
+            Way::Machine | Way::Mesh { oauth: None, .. } | Way::Certificate => Err(Refused::Unchecked),
         }
+    }
+
+    /// True for what answers anybody here.
+    fn is_open(&self, path: &str) -> bool {
+        let tells_clients = || matches!(self.inner.way, Way::Mesh { oauth: Some(_), .. });
+        OPEN.iter().any(|it| path.starts_with(it)) || metadata::PATHS.contains(&path) && tells_clients()
     }
 
     fn refuse(&self, refused: &Refused, asked: &HeaderMap) -> Response<Body> {
@@ -190,6 +205,17 @@ fn over_mesh(
     }
     let identity = header::identity(headers).map_err(Refused::Header)?.ok_or(Refused::NoIdentity)?;
     Ok(Principal::of_identity(identity, suffix, Proof::Mesh))
+}
+
+/// Who calls where gateways bring tokens. A gateway without one is nobody: its own rights would be everybody's who can
+/// reach it. Anybody else is who the proxy says, and a token from there may be stolen.
+fn through(oauth: &Resource, caller: Principal, headers: &HeaderMap) -> Result<Known, Refused> {
+    if !oauth.is_gateway(&caller.identity) {
+        let brings_none = !headers.contains_key(name::AUTHORIZATION);
+        return if brings_none { Ok(Known::Caller(caller)) } else { Err(Refused::NoGateway) };
+    }
+    let token = bearer::token(headers).map_err(|fault| oauth.refused(Fault::Bearer(fault)))?;
+    token.map(|it| Known::Token(it.to_owned())).ok_or_else(|| oauth.refused(Fault::Missing))
 }
 
 fn peer(extensions: &Extensions) -> Option<SocketAddr> {
@@ -245,7 +271,7 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         // Nobody but this may say who calls.
         request.extensions_mut().remove::<Principal>();
-        if OPEN.iter().any(|it| request.uri().path().starts_with(it)) {
+        if self.door.is_open(request.uri().path()) {
             strip(request.headers_mut());
             return Either::Left(self.inner.call(request));
         }

@@ -15,6 +15,7 @@ pub struct CallerMetrics {
     certificates: Family<CertificateLabels, Counter>,
     certificate_end: Gauge,
     roots_failures: Counter,
+    keys: Family<CertificateLabels, Counter>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -66,6 +67,8 @@ impl CallerMetrics {
         caller.register_with_unit("certificate_end", end, Unit::Seconds, metrics.certificate_end.clone());
         let roots = "Failures to read the trust roots of the mesh";
         caller.register("trust_roots_failures", roots, metrics.roots_failures.clone());
+        let keys = "Fetches of the keys of the authorization server, by what became of them";
+        caller.register("oauth_keys", keys, metrics.keys.clone());
         metrics
     }
 
@@ -76,6 +79,11 @@ impl CallerMetrics {
     pub(crate) fn certified(&self, new: bool) {
         let result = if new { Got::new } else { Got::failed };
         self.certificates.get_or_create(&CertificateLabels { result }).inc();
+    }
+
+    pub(crate) fn fetched_keys(&self, new: bool) {
+        let result = if new { Got::new } else { Got::failed };
+        self.keys.get_or_create(&CertificateLabels { result }).inc();
     }
 
     pub(crate) fn certificate_ends(&self, at: i64) {

@@ -1,6 +1,9 @@
 //! Why a caller is not known, in a sentence that says what to do, and as an answer in the caller's own protocol.
 
-use super::{bearer, header};
+use super::{
+    bearer, header,
+    oauth::{Challenge, Fault, claims},
+};
 use crate::http::Problem;
 use axum::response::IntoResponse;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header as name};
@@ -43,6 +46,20 @@ pub enum Refused {
         /// The audience that it has to be for.
         audience: String,
     },
+    /// A token from somebody who may not bring any.
+    #[error("this call brings a token, and its caller is no gateway that may")]
+    NoGateway,
+    /// The access token that a gateway brings is not accepted, or there is none.
+    #[error("{}", access(fault))]
+    Access {
+        /// Why.
+        fault: Fault,
+        /// Where to get a good one.
+        challenge: Challenge,
+    },
+    /// The keys of the authorization server could not be had.
+    #[error("who calls cannot be found out now: the keys of the authorization server cannot be had")]
+    NoKeys,
     /// Whether the token is good could not be found out.
     #[error("who calls cannot be found out now: the Kubernetes API does not say whether the token is good")]
     Unchecked,
@@ -60,9 +77,18 @@ pub enum Reason {
     no_token,
     bad_token,
     token_refused,
+    scope,
+    no_gateway,
     unchecked,
     /// A handshake that failed, most often for want of a certificate that we trust.
     certificate,
+}
+
+fn access(fault: &Fault) -> String {
+    match fault {
+        Fault::Missing => "this call comes without an access token".to_owned(),
+        fault => format!("the access token is not accepted: {fault}"),
+    }
 }
 
 // === impl Refused ===
@@ -77,7 +103,14 @@ impl Refused {
             Self::NoToken { .. } => Reason::no_token,
             Self::NoBearer(_) => Reason::bad_token,
             Self::Token { .. } => Reason::token_refused,
-            Self::Unchecked => Reason::unchecked,
+            Self::Unchecked | Self::NoKeys => Reason::unchecked,
+            Self::NoGateway => Reason::no_gateway,
+            Self::Access { fault, .. } => match fault {
+                Fault::Missing => Reason::no_token,
+                Fault::Bearer(_) => Reason::bad_token,
+                Fault::Claims(claims::Fault::Scope) => Reason::scope,
+                Fault::Token(_) | Fault::Claims(_) => Reason::token_refused,
+            },
         }
     }
 
@@ -100,14 +133,25 @@ impl Refused {
                  create token NAME --audience {audience}` makes one; `linkerd-mcp` gets one by itself"
             ),
             Self::NoBearer(_) => "send one header `Authorization: Bearer TOKEN`".to_owned(),
-            Self::Unchecked => "try again; an operator finds the reason in the log of the API".to_owned(),
+            Self::NoGateway => "call without an Authorization header, as whom the mesh knows you; an operator names the \
+                                ingresses that bring access tokens with --oauth-gateway"
+                .to_owned(),
+            Self::Access { fault: Fault::Claims(claims::Fault::Scope), .. } => {
+                "ask the authorization server for a token with the scopes that WWW-Authenticate names".to_owned()
+            }
+            Self::Access { .. } => "get a token for this resource from the authorization server that the document named \
+                                    by WWW-Authenticate names, and send it as `Authorization: Bearer TOKEN`"
+                .to_owned(),
+            Self::Unchecked | Self::NoKeys => "try again; an operator finds the reason in the log of the API".to_owned(),
         }
     }
 
     fn status(&self) -> StatusCode {
         match self {
-            Self::Host(_) => StatusCode::FORBIDDEN,
-            Self::Unchecked => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Host(_) | Self::Access { fault: Fault::Claims(claims::Fault::Scope), .. } => {
+                StatusCode::FORBIDDEN
+            }
+            Self::Unchecked | Self::NoKeys => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::UNAUTHORIZED,
         }
     }
@@ -126,8 +170,14 @@ impl Refused {
         }
         let problem = Problem { status: self.status(), error: self.to_string(), hint: self.hint() };
         let mut response = problem.into_response();
-        if self.status() == StatusCode::UNAUTHORIZED {
-            let challenge = HeaderValue::from_static("Bearer realm=\"linkerd-mcp\"");
+        let challenge = match self {
+            Self::Access { fault, challenge } => Some(challenge.header(fault)),
+            _ if self.status() == StatusCode::UNAUTHORIZED => {
+                Some(HeaderValue::from_static("Bearer realm=\"linkerd-mcp\""))
+            }
+            _ => None,
+        };
+        if let Some(challenge) = challenge {
             response.headers_mut().insert(name::WWW_AUTHENTICATE, challenge);
         }
         response.map(Body::new)

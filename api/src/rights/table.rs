@@ -158,6 +158,8 @@ pub const TABLE: &[Row] = &[
     writes(Http, "POST /v1/changes", CHANGE),
     writes(Http, "POST /v1/changes/{id}/rollback", UNDO),
     known(Http, "/mcp"),
+    open(Http, "/.well-known/oauth-protected-resource"),
+    open(Http, "/.well-known/oauth-protected-resource/mcp"),
     known(Mcp, "initialize"),
     known(Mcp, "ping"),
     known(Mcp, "server/discover"),
@@ -287,6 +289,7 @@ mod tests {
     #[test]
     fn every_route_has_a_row_and_no_row_is_without_a_route() {
         let routes = crate::http::ROUTES.iter().map(|(path, _)| *path).chain([crate::mcp::PATH]);
+        let routes = routes.chain(crate::caller::oauth::metadata::PATHS);
         let rows = names(Surface::Http).into_iter().map(|name| name.trim_start_matches("POST "));
         assert_eq!(rows.collect::<BTreeSet<_>>(), routes.collect());
     }

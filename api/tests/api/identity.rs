@@ -70,6 +70,7 @@ fn with_callers() -> Config {
             port: 0,
             suffix: "linkerd.cluster.local".to_owned(),
             hosts: vec!["mcp-api".to_owned()],
+            oauth: None,
         }),
         // Who may what is tested elsewhere: whoever is known may do everything here.
         authorization: Authorization::new(Rights::decided_by(|_, _| {
