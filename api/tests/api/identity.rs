@@ -24,11 +24,11 @@ use tokio::{
 use tonic::{Code, transport::Endpoint};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
-const POD: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+pub(crate) const POD: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 const OTHER_POD: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
-const LOOPBACK: Ipv4Addr = Ipv4Addr::LOCALHOST;
+pub(crate) const LOOPBACK: Ipv4Addr = Ipv4Addr::LOCALHOST;
 
-const WEB: &str = "web.shop.serviceaccount.identity.linkerd.cluster.local";
+pub(crate) const WEB: &str = "web.shop.serviceaccount.identity.linkerd.cluster.local";
 const ADMIN: &str = "admin.kube-system.serviceaccount.identity.linkerd.cluster.local";
 
 /// The token that the API server of these tests accepts, for the ServiceAccount that has the identity [`WEB`] too.
@@ -36,10 +36,10 @@ const TOKEN: &str = "good-token";
 
 /// What came back.
 #[derive(Debug)]
-struct Answer {
-    status: u16,
-    head: String,
-    body: String,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
 }
 
 /// An API server that knows one token.
@@ -62,7 +62,7 @@ fn api_server() -> kube::Client {
     kube::Client::new(service, "default")
 }
 
-fn with_callers() -> Config {
+pub(crate) fn with_callers() -> Config {
     Config {
         local: Local::Token(Reviews { client: api_server(), audience: "linkerd-mcp".to_owned() }),
         mesh: Some(Mesh {
@@ -87,7 +87,7 @@ async fn connect(from: Ipv4Addr, to: SocketAddr) -> TcpStream {
 }
 
 /// Sends bytes as they are.
-async fn send(from: Ipv4Addr, to: SocketAddr, request: &[u8]) -> Answer {
+pub(crate) async fn send(from: Ipv4Addr, to: SocketAddr, request: &[u8]) -> Answer {
     let mut stream = connect(from, to).await;
     stream.write_all(request).await.unwrap();
     let mut bytes = Vec::new();
@@ -99,7 +99,7 @@ async fn send(from: Ipv4Addr, to: SocketAddr, request: &[u8]) -> Answer {
 }
 
 /// Asks for the graph with these lines of headers.
-async fn graph(from: Ipv4Addr, to: SocketAddr, headers: &[u8]) -> Answer {
+pub(crate) async fn graph(from: Ipv4Addr, to: SocketAddr, headers: &[u8]) -> Answer {
     let mut request =
         format!("GET /v1/graph?view=edges HTTP/1.1\r\nhost: {to}\r\nconnection: close\r\n").into_bytes();
     request.extend_from_slice(headers);
@@ -108,7 +108,7 @@ async fn graph(from: Ipv4Addr, to: SocketAddr, headers: &[u8]) -> Answer {
 }
 
 /// Posts a message to the MCP endpoint.
-async fn post(from: Ipv4Addr, to: SocketAddr, headers: &str, message: &Value) -> Answer {
+pub(crate) async fn post(from: Ipv4Addr, to: SocketAddr, headers: &str, message: &Value) -> Answer {
     let body = message.to_string();
     let request = format!(
         "POST /mcp HTTP/1.1\r\nhost: {to}\r\nconnection: close\r\ncontent-type: application/json\r\naccept: \
@@ -118,7 +118,7 @@ async fn post(from: Ipv4Addr, to: SocketAddr, headers: &str, message: &Value) ->
     send(from, to, request.as_bytes()).await
 }
 
-fn header(name: &str, value: &str) -> Vec<u8> {
+pub(crate) fn header(name: &str, value: &str) -> Vec<u8> {
     format!("{name}: {value}\r\n").into_bytes()
 }
 
@@ -263,7 +263,7 @@ async fn pages_that_make_their_name_lead_here_are_refused() {
     assert!(ask("evil.example", "content-type: application/grpc\r\n").await.head.contains("grpc-status: 7"));
 }
 
-fn initialize() -> Value {
+pub(crate) fn initialize() -> Value {
     json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
         "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "test", "version": "0"},
     }})

@@ -9,6 +9,7 @@ mod http;
 mod identity;
 mod mcp;
 mod mcp_settings;
+mod oauth;
 mod prompts;
 mod resources;
 mod rig;

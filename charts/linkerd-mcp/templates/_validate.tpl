@@ -48,6 +48,17 @@
 {{- fail "api.mesh.enabled is false, so nobody outside the pod reaches the API: an Ingress, an HTTPRoute and api.clients need it" }}
 {{- end }}
 {{- end }}
+{{- $oauth := .Values.api.oauth }}
+{{- if $oauth.issuer }}
+{{- if not (and $oauth.audience $oauth.gateways) }}
+{{- fail "api.oauth.issuer needs api.oauth.audience, the URL that clients call, and api.oauth.gateways, the mesh identities of the ingresses that bring tokens" }}
+{{- end }}
+{{- if not $exposed }}
+{{- fail "api.oauth.issuer needs api.mesh.enabled: access tokens are accepted from ingresses in the mesh" }}
+{{- end }}
+{{- else if or $oauth.audience $oauth.gateways $oauth.jwksUrl $oauth.scopes $oauth.groupsClaim }}
+{{- fail "api.oauth has values that mean nothing without api.oauth.issuer" }}
+{{- end }}
 {{- if and .Values.ingress.enabled (not .Values.ingress.host) }}
 {{- fail "ingress.enabled needs ingress.host" }}
 {{- end }}
