@@ -301,3 +301,14 @@ fn an_assessment_is_refused_when_one_concern_refuses_and_edits_that_do_not_go_to
         .collect();
     assert!(assess(&mesh, &many).is_err());
 }
+
+/// What the API server and the repository say comes before these on the page.
+#[test]
+fn the_documentation_has_a_row_for_every_code() {
+    let page = include_str!("../../../../docs/changes.md");
+    let table = page.split("| `not-permitted` |").nth(1).expect("the last code that is not decided here");
+    let listed: Vec<&str> =
+        table.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+    let listed = &listed[..listed.iter().position(|code| *code == "lint").expect("the last code") + 1];
+    assert_eq!(listed, codes().collect::<Vec<_>>(), "docs/changes.md has a row for each, in this order");
+}
