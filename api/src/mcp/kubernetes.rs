@@ -15,6 +15,7 @@ use kube::{
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
 
+pub(super) mod listed;
 pub(super) mod redact;
 
 /// The most objects that one question reads.

@@ -2,14 +2,12 @@
 
 use super::{Answer, Call, Output, Tool, ToolError, Toolset, boxed, effect::Effect, input, output};
 use crate::mcp::{
-    kubernetes,
-    page::{Page, Paging},
+    kubernetes::listed::{Arguments, Extent, listed},
     text::data,
 };
 use k8s_openapi::api::apps::v1::Deployment;
-use kube::Api;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::fmt::Write as _;
 
 pub(super) const TOOL: Tool = Tool {
@@ -25,25 +23,11 @@ pub(super) const TOOL: Tool = Tool {
     run: |call| boxed(run(call)),
 };
 
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default)]
-struct Arguments {
-    /// The namespace; leave it out for all.
-    namespace: Option<String>,
-    /// Label selector, for example `app=web`.
-    selector: Option<String>,
-    #[serde(flatten)]
-    paging: Paging,
-}
-
 #[derive(Debug, Serialize, JsonSchema)]
 struct Deployments {
     deployments: Vec<DeploymentRow>,
     #[serde(flatten)]
-    page: Page,
-    /// Present when there are so many that only the first 1,000 were read.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    cut: bool,
+    extent: Extent,
 }
 
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -67,21 +51,11 @@ struct DeploymentRow {
 }
 
 async fn run(mut call: Call) -> Result<Answer, ToolError> {
-    let asked = super::asked(&call);
-    let arguments: Arguments = call.arguments()?;
-    let view = call.view()?;
-    let client = kubernetes::client(&call.context)?;
-    let api: Api<Deployment> = match &arguments.namespace {
-        Some(namespace) => Api::namespaced(client, kubernetes::name("namespace", namespace)?),
-        None => Api::all(client),
-    };
-    let deed = kubernetes::deed("list", "apps", "deployments", arguments.namespace.as_deref(), None);
-    kubernetes::allowed(&call.context, "get_deployments", &deed).await?;
-    let (deployments, cut) = kubernetes::list(&api, "deployments", arguments.selector.as_deref()).await?;
-    let mut rows: Vec<DeploymentRow> = deployments.iter().map(DeploymentRow::of).collect();
+    let listed = listed::<Deployment>(&mut call, TOOL.name).await?;
+    let mut rows: Vec<DeploymentRow> = listed.objects.iter().map(DeploymentRow::of).collect();
     rows.sort_by_key(|it| (it.complete(), it.namespace.clone(), it.name.clone()));
-    let (deployments, page) = arguments.paging.rows(&asked, &rows, Clone::clone)?;
-    Ok(call.dated(&view, Deployments { deployments, page, cut }))
+    let (deployments, extent) = listed.page(&rows, Clone::clone)?;
+    Ok(call.dated(&listed.view, Deployments { deployments, extent }))
 }
 
 // === impl DeploymentRow ===
@@ -139,10 +113,7 @@ impl Output for Deployments {
                 None => writeln!(text),
             };
         }
-        if self.cut {
-            text.push_str("Only the first 1,000 Deployments were read: name a namespace or a selector.\n");
-        }
-        text + &self.page.text("choose with namespace or selector")
+        text + &self.extent.text("Deployments")
     }
 }
 

@@ -2,14 +2,12 @@
 
 use super::{Answer, Call, Output, Tool, ToolError, Toolset, boxed, effect::Effect, input, output};
 use crate::mcp::{
-    kubernetes,
-    page::{Page, Paging},
+    kubernetes::listed::{Arguments, Extent, listed},
     text::data,
 };
 use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod};
-use kube::Api;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::fmt::Write as _;
 
 pub(super) const TOOL: Tool = Tool {
@@ -26,25 +24,11 @@ pub(super) const TOOL: Tool = Tool {
     run: |call| boxed(run(call)),
 };
 
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default)]
-struct Arguments {
-    /// The namespace; leave it out for all.
-    namespace: Option<String>,
-    /// Label selector, for example `app=web,tier!=cache`.
-    selector: Option<String>,
-    #[serde(flatten)]
-    paging: Paging,
-}
-
 #[derive(Debug, Serialize, JsonSchema)]
 struct Pods {
     pods: Vec<PodRow>,
     #[serde(flatten)]
-    page: Page,
-    /// Present when there are so many pods that only the first 1,000 were read.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    cut: bool,
+    extent: Extent,
 }
 
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -74,24 +58,14 @@ struct PodRow {
 }
 
 async fn run(mut call: Call) -> Result<Answer, ToolError> {
-    let asked = super::asked(&call);
-    let arguments: Arguments = call.arguments()?;
-    let view = call.view()?;
-    let client = kubernetes::client(&call.context)?;
-    let api: Api<Pod> = match &arguments.namespace {
-        Some(namespace) => Api::namespaced(client, kubernetes::name("namespace", namespace)?),
-        None => Api::all(client),
-    };
-    let deed = kubernetes::deed("list", "", "pods", arguments.namespace.as_deref(), None);
-    kubernetes::allowed(&call.context, "get_pods", &deed).await?;
-    let (pods, cut) = kubernetes::list(&api, "pods", arguments.selector.as_deref()).await?;
-    let mut rows: Vec<PodRow> = pods.iter().map(PodRow::of).collect();
+    let listed = listed::<Pod>(&mut call, TOOL.name).await?;
+    let mut rows: Vec<PodRow> = listed.objects.iter().map(PodRow::of).collect();
     rows.sort_by(|a, b| {
         let key = |it: &PodRow| (it.problem.is_none(), std::cmp::Reverse(it.restarts));
         key(a).cmp(&key(b)).then_with(|| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)))
     });
-    let (pods, page) = arguments.paging.rows(&asked, &rows, Clone::clone)?;
-    Ok(call.dated(&view, Pods { pods, page, cut }))
+    let (pods, extent) = listed.page(&rows, Clone::clone)?;
+    Ok(call.dated(&listed.view, Pods { pods, extent }))
 }
 
 // === impl PodRow ===
@@ -186,11 +160,8 @@ impl Output for Pods {
         if self.pods.is_empty() {
             return "No pods are like that.\n".to_owned();
         }
-        let mut text: String = self.pods.iter().map(|it| it.line() + "\n").collect();
-        if self.cut {
-            text.push_str("Only the first 1,000 pods were read: name a namespace or a selector.\n");
-        }
-        text + &self.page.text("choose with namespace or selector")
+        let text: String = self.pods.iter().map(|it| it.line() + "\n").collect();
+        text + &self.extent.text("pods")
     }
 }
 

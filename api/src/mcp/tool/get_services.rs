@@ -2,14 +2,12 @@
 
 use super::{Answer, Call, Output, Tool, ToolError, Toolset, boxed, effect::Effect, input, output};
 use crate::mcp::{
-    kubernetes,
-    page::{Page, Paging},
+    kubernetes::listed::{Arguments, Extent, listed},
     text::data,
 };
 use k8s_openapi::{api::core::v1::Service, apimachinery::pkg::util::intstr::IntOrString};
-use kube::Api;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::{collections::BTreeMap, fmt::Write as _};
 
 pub(super) const TOOL: Tool = Tool {
@@ -25,25 +23,11 @@ pub(super) const TOOL: Tool = Tool {
     run: |call| boxed(run(call)),
 };
 
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default)]
-struct Arguments {
-    /// The namespace; leave it out for all.
-    namespace: Option<String>,
-    /// Label selector, for example `app=web`.
-    selector: Option<String>,
-    #[serde(flatten)]
-    paging: Paging,
-}
-
 #[derive(Debug, Serialize, JsonSchema)]
 struct Services {
     services: Vec<ServiceRow>,
     #[serde(flatten)]
-    page: Page,
-    /// Present when there are so many that only the first 1,000 were read.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    cut: bool,
+    extent: Extent,
 }
 
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -67,19 +51,9 @@ struct ServiceRow {
 }
 
 async fn run(mut call: Call) -> Result<Answer, ToolError> {
-    let asked = super::asked(&call);
-    let arguments: Arguments = call.arguments()?;
-    let view = call.view()?;
-    let client = kubernetes::client(&call.context)?;
-    let api: Api<Service> = match &arguments.namespace {
-        Some(namespace) => Api::namespaced(client, kubernetes::name("namespace", namespace)?),
-        None => Api::all(client),
-    };
-    let deed = kubernetes::deed("list", "", "services", arguments.namespace.as_deref(), None);
-    kubernetes::allowed(&call.context, "get_services", &deed).await?;
-    let (services, cut) = kubernetes::list(&api, "services", arguments.selector.as_deref()).await?;
-    let (services, page) = arguments.paging.rows(&asked, &services, ServiceRow::of)?;
-    Ok(call.dated(&view, Services { services, page, cut }))
+    let listed = listed::<Service>(&mut call, TOOL.name).await?;
+    let (services, extent) = listed.page(&listed.objects, ServiceRow::of)?;
+    Ok(call.dated(&listed.view, Services { services, extent }))
 }
 
 // === impl ServiceRow ===
@@ -126,10 +100,7 @@ impl Output for Services {
                 None => writeln!(text),
             };
         }
-        if self.cut {
-            text.push_str("Only the first 1,000 Services were read: name a namespace or a selector.\n");
-        }
-        text + &self.page.text("choose with namespace or selector")
+        text + &self.extent.text("Services")
     }
 }
 
