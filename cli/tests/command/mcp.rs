@@ -111,6 +111,8 @@ fn error(answer: &Value) -> (i64, &str) {
 #[derive(Default)]
 struct Played {
     sessions: AtomicUsize,
+    /// Requests that came and are never answered.
+    waiting: AtomicUsize,
     /// Requests that were given up by the client.
     gone: AtomicUsize,
     cancelled: AtomicUsize,
@@ -190,6 +192,7 @@ impl Played {
             }
             "never" => {
                 let _gone = Gone(self.clone());
+                self.waiting.fetch_add(1, Ordering::SeqCst);
                 std::future::pending().await
             }
             "streamed" => {
@@ -423,6 +426,7 @@ async fn a_request_that_is_cancelled_is_given_up_and_holds_up_nobody() {
     assert_eq!(relay.read().await["id"], 2, "the second is not held up by the first");
     relay.write(&modern(1, "tools/list", json!({}))).await;
     assert_eq!(error(&relay.read().await), (-32_600, "a request with this id is under way"));
+    until("the API has the first", || api.waiting.load(Ordering::SeqCst) == 1).await;
     relay.write(&cancel(1)).await;
     until("the API sees that it is given up", || api.gone.load(Ordering::SeqCst) == 1).await;
     assert_eq!(
