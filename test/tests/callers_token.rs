@@ -10,8 +10,10 @@ use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::{ResourceExt as _, api::DeleteParams};
 use linkerd_mcp_api::{
     Api, Config,
+    authorization::Authorization,
     caller::{Local, Reviews},
     feed::memory::{MemoryPublisher, memory_feed},
+    rights::{Rights, Verdict},
 };
 use linkerd_mcp_graph::feed::Publisher as _;
 use linkerd_mcp_test::{
@@ -50,6 +52,10 @@ impl Rig {
         let config = Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             local: Local::Token(Reviews { client, audience: AUDIENCE.to_owned() }),
+            // Who somebody is matters here, not what they may do.
+            authorization: Authorization::new(Rights::decided_by(|_, _| {
+                Box::pin(std::future::ready(Verdict::Allowed))
+            })),
             admin_listen: None,
             ..Config::default()
         };

@@ -5,6 +5,7 @@
 
 use kube::{Api, Client};
 use linkerd_mcp_test::{
+    apiserver::Credential,
     audit, manifests, mesh,
     ours::{Controller, ControllerOptions},
     pod,
@@ -124,7 +125,8 @@ impl Model<'_> {
     }
 }
 
-/// Applies an installation into a namespace of its own, without the objects that `left_out` names, and starts its API.
+/// Applies an installation into a namespace of its own, without the objects that `left_out` names, and starts its API. Its
+/// viewer may itself read in Kubernetes what the chart lets the API read: the API lends nobody its rights.
 async fn installed(rig: &Rig, client: &Client, namespace: &str, left_out: &str) -> (Process, String) {
     let set = [
         format!("prometheus.url={}", rig.traffic.prometheus.url()),
@@ -140,6 +142,17 @@ async fn installed(rig: &Rig, client: &Client, namespace: &str, left_out: &str) 
     let flags = ["--mcp-namespace", namespace].into_iter();
     let flags: Vec<&str> = flags.chain(set.iter().flat_map(|it| ["--set", it])).collect();
     let mut objects = manifests::install(&flags).unwrap();
+    let reads = format!("linkerd-{namespace}-api-reads");
+    let mut own = objects.clone();
+    own.retain(|it| it["metadata"]["name"] == reads.as_str());
+    for it in &mut own {
+        it["metadata"]["name"] = format!("{namespace}-own-reads").into();
+        if it["kind"] == "ClusterRoleBinding" {
+            it["roleRef"]["name"] = format!("{namespace}-own-reads").into();
+            it["subjects"][0]["name"] = "mcp-viewer".into();
+        }
+    }
+    assert_eq!(own.len(), 2, "a ClusterRole and its binding");
     let before = objects.len();
     objects.retain(|it| it["metadata"]["name"] != left_out);
     assert_eq!(
@@ -148,6 +161,7 @@ async fn installed(rig: &Rig, client: &Client, namespace: &str, left_out: &str) 
         "a ClusterRole and its binding"
     );
     mesh::apply(client, &manifests::yaml(&objects)).await.unwrap();
+    mesh::apply(client, &manifests::yaml(&own)).await.unwrap();
     let apiserver = &rig.kubernetes.apiserver;
     let token = pod::viewer_token(apiserver, namespace).await.unwrap();
     let api = pod::run(apiserver, &objects, "mcp-api").await.unwrap();
@@ -159,6 +173,21 @@ async fn installed(rig: &Rig, client: &Client, namespace: &str, left_out: &str) 
     });
     known.await.unwrap();
     (api, token)
+}
+
+/// An account with the viewer's role of the installation in `mcp-reads` and nothing else.
+fn guest() -> Vec<Value> {
+    vec![
+        json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "guest", "namespace": "mcp-reads"}}),
+        json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
+            "metadata": {"name": "mcp-reads-guest"},
+            "roleRef": {
+                "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "linkerd-mcp-reads-viewer",
+            },
+            "subjects": [{"kind": "ServiceAccount", "name": "guest", "namespace": "mcp-reads"}],
+        }),
+    ]
 }
 
 async fn rig() -> (Rig, Client, Controller) {
@@ -268,6 +297,27 @@ async fn with_the_role_of_the_chart_models_read_what_it_grants_and_no_secret() {
             assert!(refused.contains("is no name"), "{tool} {namespace}: {refused}");
         }
     }
+
+    // Who has the viewer's role and no right of their own in Kubernetes reads none of it.
+    mesh::apply(&client, &manifests::yaml(&guest())).await.unwrap();
+    let apiserver = &rig.kubernetes.apiserver;
+    let Credential::Token(guest) =
+        apiserver.service_account("mcp-reads", "guest", &["linkerd-mcp"]).await.unwrap()
+    else {
+        panic!("a token was asked for")
+    };
+    let told = wait::until("the guest is known", LIMIT, async || {
+        let mut guest = Model { api: &api, token: guest.clone(), heard: String::new() };
+        let answer = guest.call("get_pods", json!({"namespace": "vault"})).await;
+        answer["result"]["content"][0]["text"].as_str().map(str::to_owned)
+    });
+    let told = told.await.unwrap();
+    assert!(
+        told.starts_with(
+            "system:serviceaccount:mcp-reads:guest may not list pods in Kubernetes in namespace `vault`"
+        ),
+        "{told}"
+    );
 
     // The control: an administrator finds it where it was planted.
     let secrets: Api<k8s_openapi::api::core::v1::Secret> = Api::namespaced(client.clone(), "vault");
