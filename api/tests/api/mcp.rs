@@ -130,7 +130,7 @@ async fn the_list_of_tools_is_as_somebody_has_read_it() {
         tool.as_object_mut().unwrap().remove("outputSchema");
     });
     assert!(tokens(&read) < 6_000, "{} tokens are read by models", tokens(&read));
-    assert!(tokens(tools) < 20_000, "{} tokens in all", tokens(tools));
+    assert!(tokens(tools) < 25_000, "{} tokens in all", tokens(tools));
 }
 
 /// The table in docs/mcp.md. `UPDATE_GOLDEN=1` writes it anew.
