@@ -158,7 +158,8 @@ impl Context {
     /// It as one sees it who was granted this.
     pub(crate) fn scoped(&self, granted: &Arc<Granted>) -> Self {
         let replica = self.replica.scoped(&granted.scope);
-        Self { replica, granted: Some(granted.clone()), ..self.clone() }
+        let changes = self.changes.traced(granted.trace);
+        Self { replica, changes, granted: Some(granted.clone()), ..self.clone() }
     }
 }
 
