@@ -112,6 +112,15 @@ struct Inner {
     metrics: ChangeMetrics,
 }
 
+/// What a person did not confirm, by its public name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unconfirmed<'a> {
+    /// That a plan is applied.
+    Plan(&'a str),
+    /// That a change is undone.
+    Change(&'a str),
+}
+
 /// A plan is good for this long at most.
 const LONGEST: Duration = Duration::from_secs(300);
 
@@ -240,15 +249,32 @@ impl Changes {
     ///
     /// When it is not there, or is not the caller's.
     pub(crate) async fn describe(&self, who: &Principal, plan: &str) -> Result<describe::Planned, Refusal> {
-        describe::planned(&self.inner, who, plan).await
+        let planned = describe::planned(&self.inner, who, plan).await;
+        if let Err(refusal) = &planned {
+            audit::refused(&self.inner, who, "ApplyPlan", refusal, self.trace());
+        }
+        planned
     }
 
-    /// One change that the caller may see.
+    /// Writes down that a person was to confirm something and did not, or could not be asked.
+    pub(crate) fn unconfirmed(&self, who: &Principal, what: Unconfirmed<'_>, why: &impl fmt::Display) {
+        audit::unconfirmed(&self.inner, who, what, why, self.trace());
+    }
+
+    /// One change that the caller may see, for the person who approves that it is undone.
     ///
     /// # Errors
     ///
     /// When there is none.
     pub(crate) async fn find(&self, who: &Principal, change_id: &str) -> Result<v1::Change, Refusal> {
+        let found = self.look_up(who, change_id).await;
+        if let Err(refusal) = &found {
+            audit::refused(&self.inner, who, "RollbackChange", refusal, self.trace());
+        }
+        found
+    }
+
+    async fn look_up(&self, who: &Principal, change_id: &str) -> Result<v1::Change, Refusal> {
         if change_id.is_empty() {
             return Err(Refusal::Invalid("name the change; ListChanges has them".to_owned()));
         }

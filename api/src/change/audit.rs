@@ -4,7 +4,7 @@
 //! name the RPC, whichever way it was asked.
 
 use super::{
-    Fault, Inner, Refusal,
+    Fault, Inner, Refusal, Unconfirmed,
     record::{Done, Outcome, Record},
 };
 use crate::{
@@ -51,6 +51,22 @@ pub(super) fn refused(inner: &Inner, who: &Principal, method: &'static str, refu
         _ => audit::Outcome::Refused,
     };
     inner.audit.write(&line(method, outcome, trace).by(who).because(refusal.to_string()));
+}
+
+/// That nothing was written because nobody said yes.
+pub(super) fn unconfirmed(
+    inner: &Inner,
+    who: &Principal,
+    what: Unconfirmed<'_>,
+    why: &impl std::fmt::Display,
+    trace: Trace,
+) {
+    let refused = |method| line(method, audit::Outcome::Refused, trace).by(who).because(why.to_string());
+    let line = match what {
+        Unconfirmed::Plan(id) => audit::Record { plan_id: Some(id.to_owned()), ..refused("ApplyPlan") },
+        Unconfirmed::Change(id) => refused("RollbackChange").change(id),
+    };
+    inner.audit.write(&line);
 }
 
 /// What became of a change. What the caller has written as its reason is in the list of changes and not here.

@@ -1,9 +1,12 @@
 //! Does what was planned, once a person has said yes.
 
 use super::{Call, Output, Reply, Tool, ToolError, Toolset, boxed, effect::Effect, input, output};
-use crate::mcp::{
-    consent::{Consent, Question},
-    text::{data, longer, quoted},
+use crate::{
+    change::Unconfirmed,
+    mcp::{
+        consent::{Consent, Question},
+        text::{data, longer, quoted},
+    },
 };
 use linkerd_mcp_proto::v1;
 use schemars::JsonSchema;
@@ -79,8 +82,13 @@ async fn run(mut call: Call) -> Result<Reply, ToolError> {
     });
     let message = format!("{planned}\nType {} to do it.", quoted(&data(&planned.id)));
     let question = Question { message, word: planned.id.clone() };
-    if let Consent::Ask(ask) = call.consent(&question).await? {
-        return Ok(Reply::Ask(ask));
+    match call.consent(&question).await {
+        Ok(Consent::Given) => {}
+        Ok(Consent::Ask(ask)) => return Ok(Reply::Ask(ask)),
+        Err(refused) => {
+            changes.unconfirmed(call.caller()?, Unconfirmed::Plan(&planned.id), &refused);
+            return Err(refused.into());
+        }
     }
     let request =
         v1::ApplyPlanRequest { plan: arguments.plan, reason: arguments.reason.unwrap_or_default(), guard };

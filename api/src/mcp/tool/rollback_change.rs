@@ -3,9 +3,12 @@
 use super::{
     Call, Reply, Tool, ToolError, Toolset, apply_plan::Applied, boxed, effect::Effect, input, output,
 };
-use crate::mcp::{
-    consent::{Consent, Question},
-    text::{data, quoted},
+use crate::{
+    change::Unconfirmed,
+    mcp::{
+        consent::{Consent, Question},
+        text::{data, quoted},
+    },
 };
 use linkerd_mcp_proto::v1;
 use schemars::JsonSchema;
@@ -46,8 +49,13 @@ async fn run(mut call: Call) -> Result<Reply, ToolError> {
     }
     message.push_str(&format!("\nType {} to do it.", quoted(&data(&change.change_id))));
     let question = Question { message, word: change.change_id.clone() };
-    if let Consent::Ask(ask) = call.consent(&question).await? {
-        return Ok(Reply::Ask(ask));
+    match call.consent(&question).await {
+        Ok(Consent::Given) => {}
+        Ok(Consent::Ask(ask)) => return Ok(Reply::Ask(ask)),
+        Err(refused) => {
+            changes.unconfirmed(call.caller()?, Unconfirmed::Change(&change.change_id), &refused);
+            return Err(refused.into());
+        }
     }
     let request = v1::RollbackChangeRequest {
         change_id: arguments.change_id,
