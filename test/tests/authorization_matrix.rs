@@ -144,7 +144,7 @@ fn grants(role: &Value, deed: &Deed) -> bool {
 }
 
 #[tokio::test]
-async fn every_row_says_to_every_role_what_is_written_down() {
+async fn r39_every_row_says_to_every_role_what_is_written_down() {
     golden::check("authorization.txt", &matrix(&stand_in()).await);
 }
 
@@ -157,7 +157,7 @@ async fn apply(client: &Client) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn kubernetes_decides_every_row_as_it_is_written_down() {
+async fn r39_kubernetes_decides_every_row_as_it_is_written_down() {
     let kubernetes = rig::kubernetes().await.unwrap();
     let client = kubernetes.client().await.unwrap();
     apply(&client).await;

@@ -22,11 +22,13 @@ async fn once_prints_the_graph_of_the_simulated_mesh_and_ends() {
 
 /// A demo that runs until it is dropped, and where it answers.
 async fn running() -> (Child, String) {
-    let mut demo =
-        command(&["demo", "--no-follow", "--listen", "127.0.0.1:0"]).kill_on_drop(true).spawn().unwrap();
-    let mut said = BufReader::new(demo.stderr.take().unwrap()).lines();
+    let mut demo = command(&["demo", "--no-follow", "--listen", "127.0.0.1:0"])
+        .kill_on_drop(true)
+        .spawn()
+        .expect("it starts");
+    let mut said = BufReader::new(demo.stderr.take().expect("its words")).lines();
     loop {
-        let line = timeout(DEADLINE, said.next_line()).await.expect("it says where it serves").unwrap();
+        let line = timeout(DEADLINE, said.next_line()).await.expect("it says where it serves").expect("text");
         let line = line.expect("it goes on");
         if let Some(rest) = line.strip_prefix("Serving a simulated mesh on ") {
             let address = rest.split(';').next().unwrap_or_default().to_owned();
@@ -44,8 +46,10 @@ async fn while_it_runs_another_graph_command_answers() {
     demo.kill().await.unwrap();
 }
 
-/// What is planned, and which calls that would deny, let in and leave unknown.
-const WRONG: &[(&str, &[&str], &str, [&[&str]; 3])] = &[
+/// A change: what it is, arguments, a manifest, and which calls it denies, lets in and leaves unknown.
+type Change = (&'static str, &'static [&'static str], &'static str, [&'static [&'static str]; 3]);
+
+const WRONG: &[Change] = &[
     (
         "a letter of the ServiceAccount is wrong",
         &[],

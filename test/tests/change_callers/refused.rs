@@ -135,7 +135,7 @@ async fn who_is_not_the_editor_changes_nothing_and_the_plan_stays_the_editors() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_plan_is_good_once_for_its_maker_as_it_was_proved_then() {
+async fn r41_a_plan_is_good_once_for_its_maker_as_it_was_proved_then() {
     let bench = Bench::new("plans").await;
     let editor = account(&bench, "editor").await;
     let denied = Refused::With(Code::PermissionDenied);

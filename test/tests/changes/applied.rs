@@ -132,8 +132,8 @@ async fn an_update_a_deletion_and_what_stays_are_told_apart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_an_admission_policy_says_is_the_reason_word_for_word() {
-    // R40: the dry run passes, and the write is refused.
+async fn r40_what_an_admission_policy_says_is_the_reason_word_for_word() {
+    // The dry run passes, and the write is refused.
     let bench = Bench::new("admission").await;
     let late = bench.planned(THREE).await;
     let policy = format!(

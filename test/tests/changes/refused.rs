@@ -37,8 +37,8 @@ async fn who_may_not_write_gets_no_plan() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_plan_is_good_once_for_its_maker_in_its_time_and_to_the_bit() {
-    // R41, and the payload that is another by one byte.
+async fn r41_a_plan_is_good_once_for_its_maker_in_its_time_and_to_the_bit() {
+    // Also the payload that is another by one byte.
     let bench = Bench::new("tokens").await;
     let other = bench.planned(THREE).await;
     let refused = bench.changes.apply(&bench.who("other"), approval(&other)).await.unwrap_err();
@@ -115,8 +115,7 @@ async fn of_two_who_apply_a_plan_at_once_one_does() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_object_that_changed_since_the_plan_is_left_alone() {
-    // R40: changed between.
+async fn r40_an_object_that_changed_since_the_plan_is_left_alone() {
     let bench = Bench::new("changed").await;
     bench.applied(THREE).await;
     let before = bench.writes().len();
@@ -227,8 +226,8 @@ async fn requests_that_make_no_sense_are_refused_with_what_to_do() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_api_server_itself_refuses_a_write_on_another_version() {
-    // What every write of ours is made of, without the look before it: R40 in the last millisecond.
+async fn r40_the_api_server_itself_refuses_a_write_on_another_version() {
+    // What every write of ours is made of, without the look before it, in the last millisecond.
     let bench = Bench::new("versions").await;
     let apply = async |resource_version: &str| {
         let body = serde_json::json!({
