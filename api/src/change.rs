@@ -39,10 +39,11 @@ pub use store::Error as StoreError;
 
 use crate::{
     audit::{Audit, Trace},
+    authorization::Granted,
     caller::Principal,
     graph::policy::ask::Mesh,
     replica::Replica,
-    rights::{Deed, GROUP, Rights, Verdict},
+    rights::{Deed, GROUP, Rights, Scope, Verdict},
     view::View,
 };
 use cluster::Cluster;
@@ -96,6 +97,8 @@ pub struct Changes {
     inner: Arc<Inner>,
     /// Of the request that is being answered.
     trace: Option<Trace>,
+    /// Where its caller may do what it asks.
+    scope: Scope,
 }
 
 struct Inner {
@@ -196,13 +199,13 @@ impl Changes {
             instance,
             metrics,
         };
-        Ok(Self { inner: Arc::new(inner), trace: None })
+        Ok(Self { inner: Arc::new(inner), trace: None, scope: Scope::All })
     }
 
-    /// The same for one request, so that its lines in the audit log have its trace.
+    /// The same for one request: its lines in the audit log have its trace, and its answers name what its caller may know.
     #[must_use]
-    pub fn traced(&self, trace: Trace) -> Self {
-        Self { inner: self.inner.clone(), trace: Some(trace) }
+    pub(crate) fn answering(&self, granted: &Granted) -> Self {
+        Self { inner: self.inner.clone(), trace: Some(granted.trace), scope: granted.scope.clone() }
     }
 
     fn trace(&self) -> Trace {
@@ -237,7 +240,7 @@ impl Changes {
         who: &Principal,
         asked: v1::PlanChangeRequest,
     ) -> Result<v1::PlanChangeResponse, Refusal> {
-        let planned = plan::plan(&self.inner, who, &asked).await;
+        let planned = plan::plan(&self.inner, who, &asked, &self.scope).await;
         self.inner.metrics.planned(&planned, asked.simulate_only);
         audit::planned(&self.inner, who, &planned, self.trace());
         planned

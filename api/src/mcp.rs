@@ -158,7 +158,7 @@ impl Context {
     /// It as one sees it who was granted this.
     pub(crate) fn scoped(&self, granted: &Arc<Granted>) -> Self {
         let replica = self.replica.scoped(&granted.scope);
-        let changes = self.changes.traced(granted.trace);
+        let changes = self.changes.answering(granted);
         Self { replica, changes, granted: Some(granted.clone()), ..self.clone() }
     }
 }

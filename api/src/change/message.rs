@@ -7,7 +7,9 @@ use crate::{
         concern::Severity,
         simulate::{Permission, Unknown, Who},
     },
+    rights::Scope,
 };
+use linkerd_mcp_graph::id::{Text, service_account};
 use linkerd_mcp_proto::v1;
 
 /// The most flows or permissions of each list.
@@ -28,10 +30,11 @@ pub(super) fn concern(concern: &Concern) -> v1::Concern {
     }
 }
 
-pub(super) fn impact(impact: &Impact) -> v1::Impact {
+/// Flows begin or end where the change is; clients that only could call are named where the caller may know of them.
+pub(super) fn impact(impact: &Impact, scope: &Scope) -> v1::Impact {
     let flows = |flows: &Flows| flows.flows.iter().take(MOST).map(flow).collect();
-    let (gained, gained_count) = permissions(&impact.permissions, |permission| &permission.gains);
-    let (lost, lost_count) = permissions(&impact.permissions, |permission| &permission.loses);
+    let (gained, gained_count) = permissions(&impact.permissions, scope, |permission| &permission.gains);
+    let (lost, lost_count) = permissions(&impact.permissions, scope, |permission| &permission.loses);
     v1::Impact {
         newly_denied: flows(&impact.newly_denied),
         newly_allowed: flows(&impact.newly_allowed),
@@ -83,6 +86,7 @@ fn unknown(unknown: &Unknown) -> v1::UnknownFlow {
 /// One row for each client at each port, and how many there are.
 fn permissions(
     permissions: &[Permission],
+    scope: &Scope,
     side: impl Fn(&Permission) -> &Who,
 ) -> (Vec<v1::ImpactPermission>, u32) {
     let (mut rows, mut all) = (Vec::new(), 0);
@@ -91,7 +95,11 @@ fn permissions(
         let outside = who.unmeshed.then(|| "clients outside the mesh".to_owned());
         let meshed = who.any_meshed.then(|| "every other client of the mesh".to_owned());
         all += outside.iter().len() + meshed.iter().len() + who.count;
-        let names = who.identities.iter().map(ToString::to_string);
+        let may_know = |identity: &&Text| match service_account(identity) {
+            Some((namespace, _)) => scope.has(namespace),
+            None => *scope == Scope::All,
+        };
+        let names = who.identities.iter().filter(may_know).map(ToString::to_string);
         for from in outside.into_iter().chain(meshed).chain(names) {
             if rows.len() < MOST {
                 let (workload, port) = (permission.workload.to_string(), permission.port.into());

@@ -21,6 +21,7 @@ use crate::{
         kind::Kind,
         policy::ask::Mesh,
     },
+    rights::Scope,
     view::View,
 };
 use linkerd_mcp_proto::v1;
@@ -66,6 +67,7 @@ pub(super) async fn plan(
     inner: &Inner,
     who: &Principal,
     asked: &v1::PlanChangeRequest,
+    scope: &Scope,
 ) -> Result<v1::PlanChangeResponse, Refusal> {
     if inner.read_only && !asked.simulate_only {
         return Err(Refusal::ReadOnly);
@@ -152,6 +154,14 @@ pub(super) async fn plan(
         );
     }
     notes.extend(assessment.impact.notes.iter().cloned());
+    let impact = message::impact(&assessment.impact, scope);
+    if *scope != Scope::All && impact.gained_count + impact.lost_count > 0 {
+        notes.push(
+            "Of the clients that gain or lose a permission, those in namespaces that you have no rights in are counted \
+             and not named."
+                .to_owned(),
+        );
+    }
     let objects: Vec<v1::PlannedObject> = items
         .iter()
         .zip(&owners)
@@ -167,7 +177,7 @@ pub(super) async fn plan(
         payload_sha256: payload_sha256.clone(),
         objects,
         concerns,
-        impact: Some(message::impact(&assessment.impact)),
+        impact: Some(impact),
         notes,
     };
     let refused = response.concerns.iter().any(|concern| concern.refuses);

@@ -60,7 +60,7 @@ async fn read<M: prost::Message + Default>(
     let Some(granted) = request.extensions().get::<Arc<Granted>>() else {
         return Err(Status::internal("nothing was granted to this request"));
     };
-    let (changes, who) = (service.changes.traced(granted.trace), granted.who.clone());
+    let (changes, who) = (service.changes.answering(granted), granted.who.clone());
     Ok((changes, who, read_request_within(request, MAX_REQUEST, Status::resource_exhausted).await?))
 }
 

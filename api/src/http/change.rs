@@ -75,7 +75,7 @@ pub(super) async fn plan(State(state): State<Json>, asker: Asker, body: Given<Pl
     let answer = async {
         let PlanBody { manifest, removes, namespace, force, simulate_only } = body?.0;
         let asked = v1::PlanChangeRequest { manifest, removes, namespace, force, simulate_only };
-        written(state.changes.traced(asker.trace).plan(&asker.who, asked).await)
+        written(state.changes.answering(&asker).plan(&asker.who, asked).await)
     };
     counted(&state, Method::HttpPlan, answer).await
 }
@@ -89,7 +89,7 @@ pub(super) async fn apply(State(state): State<Json>, asker: Asker, body: Given<A
             success_rate,
         });
         let asked = v1::ApplyPlanRequest { plan, reason, guard };
-        written(state.changes.traced(asker.trace).apply(&asker.who, asked).await)
+        written(state.changes.answering(&asker).apply(&asker.who, asked).await)
     };
     counted(&state, Method::HttpApply, answer).await
 }
@@ -103,7 +103,7 @@ pub(super) async fn rollback(
     let answer = async {
         let RollbackBody { reason } = body?.0;
         let asked = v1::RollbackChangeRequest { change_id, reason };
-        written(state.changes.traced(asker.trace).rollback(&asker.who, asked).await)
+        written(state.changes.answering(&asker).rollback(&asker.who, asked).await)
     };
     counted(&state, Method::HttpRollback, answer).await
 }
@@ -112,7 +112,7 @@ pub(super) async fn propose(State(state): State<Json>, asker: Asker, body: Given
     let answer = async {
         let ProposalBody { target, namespace, enforce } = body?.0;
         let asked = v1::ProposePolicyRequest { target, namespace, enforce };
-        written(state.changes.traced(asker.trace).propose(&asker.who, asked).await)
+        written(state.changes.answering(&asker).propose(&asker.who, asked).await)
     };
     counted(&state, Method::HttpProposal, answer).await
 }
@@ -125,7 +125,7 @@ pub(super) async fn list(
     let answer = async {
         let Query(ChangesParameters { namespace, limit, change_id }) = asked?;
         let asked = v1::ListChangesRequest { namespace, limit, change_id };
-        written(state.changes.traced(asker.trace).list(&asker.who, asked).await)
+        written(state.changes.answering(&asker).list(&asker.who, asked).await)
     };
     counted(&state, Method::HttpChanges, answer).await
 }

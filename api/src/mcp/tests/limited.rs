@@ -5,6 +5,7 @@ use super::{Mesh, context, earlier, mk_mesh, name, questions, workload};
 use crate::{
     authorization::Authorization,
     caller::{Principal, Proof},
+    change::{self, Changes, metrics::ChangeMetrics},
     grpc::MeshContext,
     http::Json,
     mcp::{self, Context, metrics::McpMetrics, prompt::PROMPTS},
@@ -61,7 +62,10 @@ struct Scene {
 impl Scene {
     async fn new(mesh: &Mesh) -> Self {
         let base = context(mesh, Some(&earlier(mesh))).await;
-        let context = Context { authorization: authorization(), granted: None, ..base };
+        let rights = authorization().rights().clone();
+        let options = change::Options { rights, anybody: false, ..change::Options::default() };
+        let changes = Changes::new(options, base.replica.clone(), ChangeMetrics::default()).unwrap();
+        let context = Context { authorization: authorization(), granted: None, changes, ..base };
         let (replica, authorization) = (context.replica.clone(), context.authorization.clone());
         let metrics = ApiMetrics::register(&mut Registry::default());
         let json = Json {
@@ -193,6 +197,14 @@ impl Scene {
             let denials = v1::ExplainDenialsRequest::default();
             let lint = v1::LintPoliciesRequest::default();
             let resolve = v1::ResolvePolicyRequest::default();
+            // What would become of the calls of all who are seen, and who could call then.
+            let plan = |simulate_only| v1::PlanChangeRequest {
+                manifest: only_one(&service),
+                simulate_only,
+                ..Default::default()
+            };
+            let proposal = v1::ProposePolicyRequest { target: runs.clone(), ..Default::default() };
+            let proposals = v1::ProposePolicyRequest { namespace: namespace.clone(), ..Default::default() };
             let mut put =
                 |what: &str, answer: (i32, String)| answers.push((format!("grpc {what} {at}"), answer.1));
             put("graph", self.grpc(caller, "GetMeshGraph", &graph("", "")).await);
@@ -207,6 +219,10 @@ impl Scene {
             put("denials", self.grpc(caller, "ExplainDenials", &denials).await);
             put("lint", self.grpc(caller, "LintPolicies", &lint).await);
             put("resolve", self.grpc(caller, "ResolvePolicy", &resolve).await);
+            put("plan", self.grpc(caller, "PlanChange", &plan(false)).await);
+            put("simulate", self.grpc(caller, "PlanChange", &plan(true)).await);
+            put("propose", self.grpc(caller, "ProposePolicy", &proposal).await);
+            put("propose of", self.grpc(caller, "ProposePolicy", &proposals).await);
             for path in [
                 "/v1/graph".to_owned(),
                 format!("/v1/graph?namespace={namespace}"),
@@ -266,6 +282,31 @@ fn prompt_arguments(prompt: &str, service: &str, namespace: &str) -> Value {
     }
 }
 
+/// A Server of its own for one service, and a policy that lets in one client and nobody else.
+fn only_one(service: &str) -> String {
+    let (namespace, name) = service.split_once('/').unwrap();
+    format!(
+        "
+apiVersion: policy.linkerd.io/v1beta3
+kind: Server
+metadata: {{name: {name}-new, namespace: {namespace}}}
+spec: {{podSelector: {{matchLabels: {{app: {name}}}}}, port: 8080, proxyProtocol: HTTP/1}}
+---
+apiVersion: policy.linkerd.io/v1alpha1
+kind: AuthorizationPolicy
+metadata: {{name: {name}-new, namespace: {namespace}}}
+spec:
+  targetRef: {{group: policy.linkerd.io, kind: Server, name: {name}-new}}
+  requiredAuthenticationRefs: [{{group: policy.linkerd.io, kind: MeshTLSAuthentication, name: {name}-new}}]
+---
+apiVersion: policy.linkerd.io/v1alpha1
+kind: MeshTLSAuthentication
+metadata: {{name: {name}-new, namespace: {namespace}}}
+spec: {{identityRefs: [{{kind: ServiceAccount, name: {name}}}]}}
+"
+    )
+}
+
 /// An answer without what the caller said itself: an error repeats the name that was asked for.
 fn without_echo(answer: Value, asked: &str) -> String {
     let text = answer.to_string();
@@ -291,6 +332,13 @@ fn names(text: &str) -> BTreeSet<String> {
             if !name.is_empty() {
                 found.insert(format!("{namespace}{name}"));
             }
+        }
+        // The same as an identity.
+        let of = format!(".{}.serviceaccount.", namespace.trim_end_matches('/'));
+        for (at, _) in text.match_indices(&of) {
+            let is_name = |it: &char| it.is_ascii_lowercase() || it.is_ascii_digit() || *it == '-';
+            let name: String = text[..at].chars().rev().take_while(is_name).collect();
+            found.insert(format!("{namespace}{}", name.chars().rev().collect::<String>()));
         }
     }
     found
