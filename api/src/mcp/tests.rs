@@ -5,7 +5,7 @@ use super::{
     Context,
     history::History,
     metrics::McpMetrics,
-    tool::{Answer, Call, Reply, TOOLS, Tool, ToolError},
+    tool::{Answer, Call, Reply, TOOLS, Tool, ToolError, Toolset, effect::Effect},
 };
 use crate::{
     audit::Trace,
@@ -30,6 +30,7 @@ use rmcp::model::JsonObject;
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, convert::Infallible, path::Path, sync::Arc, time::Duration};
 
+mod changing;
 mod hostile;
 mod limited;
 mod mesh;
@@ -143,8 +144,22 @@ fn questions() -> Vec<(&'static str, &'static str, Value)> {
         ("explain_denials", "explain_denials", json!({})),
         ("get_policies", "get_policies", json!({"target": hub})),
         ("get_policies_in", "get_policies", json!({"namespace": "team-000"})),
+        ("propose_policy", "propose_policy", json!({"target": hub})),
+        ("propose_policy_to_enforce", "propose_policy", json!({"target": workload(1), "enforce": true})),
+        ("simulate_policy", "simulate_policy", json!({"manifest": FEWER, "namespace": "team-000"})),
+        ("simulate_policy_without", "simulate_policy", json!({"delete": ["server/team-000/service-0"]})),
+        ("plan_policy", "plan_policy", json!({"manifest": FEWER, "namespace": "team-000"})),
+        ("list_changes", "list_changes", json!({})),
     ]
 }
+
+/// Lets fewer into the first service than are.
+const FEWER: &str = "
+apiVersion: policy.linkerd.io/v1alpha1
+kind: MeshTLSAuthentication
+metadata: {name: service-0-clients}
+spec: {identityRefs: [{kind: ServiceAccount, name: service-9}]}
+";
 
 /// A mesh as it was before some things happened to it.
 fn earlier(mesh: &Mesh) -> Mesh {
@@ -204,15 +219,19 @@ async fn every_tool_answers_as_its_golden_has_it() {
     }
 }
 
-/// Those that ask Prometheus and Kubernetes have tests of their own: `test/tests/mcp_reads.rs`.
+/// Those that ask Prometheus and Kubernetes have tests of their own: `test/tests/mcp_reads.rs`. Those that change something
+/// answer nothing before a person has said yes: `changing.rs` here, and `test/tests/change_callers`.
 #[test]
-fn every_tool_that_answers_from_memory_is_asked_something_here_and_by_an_attacker() {
-    let all: BTreeSet<&str> =
-        TOOLS.iter().filter(|tool| !super::budget::leaves(tool)).map(|tool| tool.name).collect();
-    let asked: BTreeSet<&str> = questions().iter().map(|(_, tool, _)| *tool).collect();
-    assert_eq!(asked, all, "`questions` here");
+fn every_tool_that_answers_by_the_graph_is_asked_something_here_and_by_an_attacker() {
+    let ours = |tool: &&Tool| !matches!(tool.set, Toolset::Prometheus | Toolset::Kubernetes);
+    let all: BTreeSet<&str> = TOOLS.iter().filter(ours).map(|tool| tool.name).collect();
     let asked: BTreeSet<&str> = hostile::questions("x").iter().map(|(tool, _)| *tool).collect();
     assert_eq!(asked, all, "`questions` in tests/hostile.rs");
+    let changes: BTreeSet<&str> =
+        TOOLS.iter().filter(|tool| tool.effect == Effect::Changes).map(|tool| tool.name).collect();
+    assert_eq!(changes, ["apply_plan", "rollback_change"].into());
+    let asked: BTreeSet<&str> = questions().iter().map(|(_, tool, _)| *tool).collect();
+    assert_eq!(asked, all.difference(&changes).copied().collect(), "`questions` here");
 }
 
 /// What a model has room for: 2,000 tokens of 3.5 bytes.
