@@ -107,7 +107,9 @@ impl Cluster {
         if mode == Mode::Try {
             options["dryRun"] = json!(["All"]);
         }
-        let request = http::Request::delete(target.path())
+        // The body counts; the query is for whoever reads the API server's audit log, which may have no bodies.
+        let query = if mode == Mode::Try { "?dryRun=All" } else { "" };
+        let request = http::Request::delete(format!("{}{query}", target.path()))
             .header(http::header::CONTENT_TYPE, "application/json")
             .body(options.to_string().into_bytes());
         self.send(target, Verb::Delete, request).await.map(drop)

@@ -34,6 +34,13 @@ async fn an_editors_plan_lands_and_is_seen_by_who_watched_before() {
     let listed = viewer.client(&bench).list_changes(asked).await.unwrap().into_inner().changes;
     let by: Vec<_> = listed.iter().map(|it| (it.by.as_str(), it.proof.as_str())).collect();
     assert_eq!(by, [(format!("system:serviceaccount:{}:editor", bench.namespace).as_str(), "token")]);
+
+    // To plan a deletion is to try it, and the audit log says so too.
+    let asked = v1::PlanChangeRequest { removes: vec![id], ..v1::PlanChangeRequest::default() };
+    let planned = editor.client(&bench).plan_change(asked).await.unwrap().into_inner();
+    assert!(!planned.plan.is_empty(), "{:#?}", planned.concerns);
+    assert_eq!(bench.tries().last().unwrap(), "delete servers/web 200");
+    assert_eq!(bench.writes(), LANDED);
 }
 
 #[tokio::test(flavor = "multi_thread")]
