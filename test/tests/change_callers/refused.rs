@@ -190,8 +190,10 @@ async fn r41_a_plan_is_good_once_for_its_maker_as_it_was_proved_then() {
     over.await.unwrap();
     assert_eq!(how(&bench.apply(&editor, &plan.plan).await), unknown, "expired");
     assert_eq!(bench.writes(), Vec::<String>::new());
-    // The control, and that it is good once.
-    let plan = bench.planned(&editor, THREE).await;
+    // The control, and that it is good once: what another replica has planned in time is applied here.
+    let replica = bench.another(|options| options).await;
+    let plan =
+        editor.client_at(replica.at).plan_change(bench.request(THREE)).await.unwrap().into_inner().plan;
     assert!(bench.apply(&editor, &plan).await.unwrap().accepted);
     assert_eq!(how(&bench.apply(&editor, &plan).await), unknown, "replayed");
     assert_eq!(bench.writes(), LANDED);
