@@ -8,7 +8,9 @@
 // --strict. In the rig there is everything that a tool asks, so that none may say that it has nothing to ask.
 import { execFile } from "node:child_process";
 import { createRequire } from "node:module";
-import { dirname } from "node:path";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { promisify } from "node:util";
 import { demo } from "./demo.mjs";
@@ -215,7 +217,11 @@ async function inspector(url, stdio) {
   }
 }
 
-const servers = { demo: () => demo(binary), rig: () => rig(dirname(binary)) };
+// Clients of a test ask faster than models do.
+const dir = mkdtempSync(join(tmpdir(), "linkerd-mcp-clients-"));
+const unlimited = join(dir, "mcp.yaml");
+writeFileSync(unlimited, "callsPerSecond: 0\n");
+const servers = { demo: () => demo(binary, "--mcp-config", unlimited), rig: () => rig(dirname(binary)) };
 if (!servers[mesh]) throw new Error("usage: node clients.mjs <linkerd-mcp> demo | rig");
 const server = await servers[mesh]();
 try {
@@ -225,6 +231,7 @@ try {
   if (mesh === "demo") await inspector(server.url, stdio);
 } finally {
   await server.stop();
+  rmSync(dir, { recursive: true });
 }
 if (failures > 0) {
   console.error(`${failures} failures`);
