@@ -344,9 +344,19 @@ impl Outcome {
 impl Trace {
     /// Of the header `traceparent` (W3C Trace Context, version 00), or a new one where it has none or a wrong one.
     pub fn of(headers: &HeaderMap) -> Self {
+        Self::given(headers).unwrap_or_default()
+    }
+
+    /// Of the header `traceparent`; none where it is not there once and right.
+    pub(crate) fn given(headers: &HeaderMap) -> Option<Self> {
         let mut given = headers.get_all("traceparent").iter();
-        let one = given.next().filter(|_| given.next().is_none());
-        one.and_then(|it| parent(it.to_str().ok()?)).unwrap_or_else(|| Self(rand::random()))
+        let one = given.next().filter(|_| given.next().is_none())?;
+        parent(one.to_str().ok()?)
+    }
+
+    /// Of what such a header has; none where that is wrong.
+    pub(crate) fn read(text: &str) -> Option<Self> {
+        parent(text)
     }
 
     /// A new one.

@@ -10,6 +10,7 @@ use super::{
     tool::{Answer, Call, Person, Reply, TOOLS, Tool, ToolError, effect::Effect},
 };
 use crate::{
+    audit::Trace,
     authorization::{Asker, Granted, Refused},
     rights::table::Surface,
 };
@@ -100,13 +101,19 @@ impl Server {
         self.find(name).is_some_and(|(tool, _)| tool.effect != Effect::Changes)
     }
 
-    /// Who asks.
+    /// Who asks. The trace may stand in the request's `_meta` too (MCP reserves `traceparent` there); a header, which the
+    /// mesh goes on with, comes first.
     fn asker(&self, asked: &RequestContext<RoleServer>) -> Asker {
         let authorization = &self.0.context.authorization;
-        match asked.extensions.get::<http::request::Parts>() {
-            Some(parts) => authorization.asker(&parts.extensions, &parts.headers),
-            None => authorization.asker(&http::Extensions::new(), &http::HeaderMap::new()),
-        }
+        let (none, empty) = (http::Extensions::new(), http::HeaderMap::new());
+        let (extensions, headers) = match asked.extensions.get::<http::request::Parts>() {
+            Some(parts) => (&parts.extensions, &parts.headers),
+            None => (&none, &empty),
+        };
+        let asker = authorization.asker(extensions, headers);
+        let in_meta = || Trace::read(asked.meta.get("traceparent")?.as_str()?);
+        let trace = Trace::given(headers).or_else(in_meta).unwrap_or(asker.trace);
+        Asker { trace, ..asker }
     }
 
     /// Lets a request through, and puts what was granted with it for those who answer.

@@ -45,7 +45,10 @@ pub(crate) struct With<'a> {
     pub(crate) mute: bool,
     /// What the user has answered.
     pub(crate) said: Option<Value>,
+    /// In a header.
     pub(crate) traceparent: Option<&'a str>,
+    /// In `_meta`.
+    pub(crate) own_traceparent: Option<&'a str>,
 }
 
 // === impl Model ===
@@ -78,6 +81,9 @@ impl Model {
             "io.modelcontextprotocol/protocolVersion": STATELESS,
             "io.modelcontextprotocol/clientCapabilities": capabilities,
         }});
+        if let Some(traceparent) = with.own_traceparent {
+            params["_meta"]["traceparent"] = traceparent.into();
+        }
         if let Some(said) = with.said {
             params["inputResponses"] = json!({"confirm": said});
         }

@@ -199,6 +199,17 @@ async fn lines_of_the_audit_log_about_a_change_have_the_trace_of_the_call() {
     assert_eq!(line["change_id"], change["change_id"]);
     assert_eq!(line["user"], format!("system:serviceaccount:{}:editor", bench.namespace));
 
+    // A client may say it in the request itself, and the header comes first.
+    let (own, other) = (format!("8{}", &traces[0][1..]), format!("9{}", &traces[0][1..]));
+    let [in_meta, in_header] = [&own, &other].map(|trace| format!("00-{trace}-00f067aa0ba902b7-01"));
+    let with = With { own_traceparent: Some(&in_meta), ..With::default() };
+    planned(&model.call("plan_policy", &asks(&bench), with).await);
+    let both = With { own_traceparent: Some(&in_meta), traceparent: Some(&in_header), ..With::default() };
+    planned(&model.call("plan_policy", &asks(&bench), both).await);
+    for trace in [own, other] {
+        assert_eq!(said(&trace), [pair("plan_policy", "allowed"), pair("PlanChange", "done")]);
+    }
+
     // Over a session too.
     let session = model.open(true).await;
     let (trace, parent) = (format!("5{}", &traces[0][1..]), parents[0].replacen("-1", "-5", 1));
