@@ -1,36 +1,40 @@
 //! The reverse directions of [`Graph::edges`]. Edges are ordered by source, so "from" is a range of the map itself;
 //! "to" and "of a namespace" need an index.
 
+mod ids;
+
 use crate::{
     delta::Delta,
     id::{Destination, EdgeId, Source, Text},
     model::{Edge, Graph},
 };
 use ahash::AHashMap;
-use imbl::{OrdMap, OrdSet};
+use ids::Ids;
+use imbl::OrdMap;
 
 /// Which edges lead to a node, and which concern a namespace without starting at one of its workloads.
 ///
 /// Kept up to date by [`Index::apply`] at the cost of the delta; a copy shares what did not change.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Index {
-    callers: OrdMap<Text, OrdSet<EdgeId>>,
-    namespaces: OrdMap<Text, OrdSet<EdgeId>>,
+    callers: OrdMap<Text, Ids>,
+    namespaces: OrdMap<Text, Ids>,
 }
 
 impl Index {
     /// The index of `graph`, from nothing.
     pub fn of(graph: &Graph) -> Self {
-        let mut callers: AHashMap<&str, Vec<&EdgeId>> = AHashMap::new();
-        let mut in_namespaces: AHashMap<&str, Vec<&EdgeId>> = AHashMap::new();
+        let mut callers: AHashMap<&str, Vec<EdgeId>> = AHashMap::new();
+        let mut in_namespaces: AHashMap<&str, Vec<EdgeId>> = AHashMap::new();
         for (id, edge) in &graph.edges {
-            caller_keys(edge).for_each(|key| callers.entry(key).or_default().push(id));
-            namespaces(edge)
-                .into_iter()
-                .flatten()
-                .for_each(|name| in_namespaces.entry(name).or_default().push(id));
+            for key in caller_keys(edge) {
+                callers.entry(key).or_default().push(id.clone());
+            }
+            for name in namespaces(edge).into_iter().flatten() {
+                in_namespaces.entry(name).or_default().push(id.clone());
+            }
         }
-        Self { callers: sets(callers), namespaces: sets(in_namespaces) }
+        Self { callers: sorted(callers), namespaces: sorted(in_namespaces) }
     }
 
     /// Follows a change. `before` is the graph that this is the index of and that `delta` applies to.
@@ -49,12 +53,12 @@ impl Index {
     /// Edges that lead to the node with this key (see [`crate::query::Node::key`]): to a Service by name or as a
     /// route's backend, to a workload by pod address or through a Service.
     pub(super) fn callers(&self, key: &str) -> impl Iterator<Item = &EdgeId> {
-        self.callers.get(key).into_iter().flatten()
+        self.callers.get(key).into_iter().flat_map(Ids::iter)
     }
 
     /// Edges that end in `namespace`, or start at an identity of it, and are not in its range of sources.
     pub(super) fn beyond_sources(&self, namespace: &str) -> impl Iterator<Item = &EdgeId> {
-        self.namespaces.get(namespace).into_iter().flatten()
+        self.namespaces.get(namespace).into_iter().flat_map(Ids::iter)
     }
 
     fn insert(&mut self, id: &EdgeId, edge: &Edge) {
@@ -98,27 +102,24 @@ fn namespaces(edge: &Edge) -> [Option<&str>; 2] {
     }
 }
 
-/// Sets of ids that are in order already: each goes to the end of its set.
-fn sets(lists: AHashMap<&str, Vec<&EdgeId>>) -> OrdMap<Text, OrdSet<EdgeId>> {
-    let set = |ids: Vec<&EdgeId>| ids.into_iter().cloned().collect::<OrdSet<_>>();
-    lists.into_iter().map(|(key, ids)| (Text::from(key), set(ids))).collect()
+/// Ids come in the order of the edges, so each list is in order already.
+fn sorted(lists: AHashMap<&str, Vec<EdgeId>>) -> OrdMap<Text, Ids> {
+    let mut lists: Vec<_> = lists.into_iter().collect();
+    lists.sort_unstable_by_key(|(key, _)| *key);
+    lists.into_iter().map(|(key, ids)| (Text::from(key), Ids::of_sorted(ids))).collect()
 }
 
-fn put(map: &mut OrdMap<Text, OrdSet<EdgeId>>, key: &str, id: &EdgeId) {
+fn put(map: &mut OrdMap<Text, Ids>, key: &str, id: &EdgeId) {
     match map.get_mut(key) {
-        Some(edges) => {
-            edges.insert(id.clone());
-        }
-        None => {
-            map.insert(key.into(), OrdSet::unit(id.clone()));
-        }
+        Some(ids) => ids.insert(id),
+        None => drop(map.insert(key.into(), Ids::of_sorted(vec![id.clone()]))),
     }
 }
 
-fn take(map: &mut OrdMap<Text, OrdSet<EdgeId>>, key: &str, id: &EdgeId) {
-    if let Some(edges) = map.get_mut(key) {
-        edges.remove(id);
-        if edges.is_empty() {
+fn take(map: &mut OrdMap<Text, Ids>, key: &str, id: &EdgeId) {
+    if let Some(ids) = map.get_mut(key) {
+        ids.remove(id);
+        if ids.is_empty() {
             map.remove(key);
         }
     }
