@@ -59,9 +59,9 @@ pub fn service(facts: &Facts, id: &ServiceId) -> Option<Service> {
     let mut workloads = BTreeSet::new();
     let (mut pods, mut meshed) = (BTreeSet::new(), 0);
     for slice in facts.slices_of(id) {
-        for endpoint in &slice.endpoints {
-            match &endpoint.target {
-                Some(EndpointTarget::Pod(name)) => {
+        for target in &slice.targets {
+            match target {
+                EndpointTarget::Pod(name) => {
                     let Some(pod) =
                         facts.pod(&Key { namespace: fact.key.namespace.clone(), name: name.clone() })
                     else {
@@ -73,7 +73,7 @@ pub fn service(facts: &Facts, id: &ServiceId) -> Option<Service> {
                         meshed += 1;
                     }
                 }
-                Some(EndpointTarget::ExternalWorkload(name)) => {
+                EndpointTarget::ExternalWorkload(name) => {
                     let key = Key { namespace: fact.key.namespace.clone(), name: name.clone() };
                     if let Some(crate::fact::Fact::ExternalWorkload(external)) =
                         facts.get(Kind::ExternalWorkload, &key)
@@ -84,7 +84,6 @@ pub fn service(facts: &Facts, id: &ServiceId) -> Option<Service> {
                         }
                     }
                 }
-                None => {}
             }
         }
     }

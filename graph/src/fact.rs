@@ -32,11 +32,11 @@ pub enum Fact {
     /// A ReplicaSet or Job: what stands between a pod and its topmost owner.
     Owner(Arc<Owner>),
     /// A ServiceAccount; only its existence matters.
-    ServiceAccount(Key),
+    ServiceAccount(Arc<Key>),
     /// Any policy.linkerd.io kind or Gateway API route, with its spec.
     Policy(Arc<PolicyObject>),
     /// A ServiceProfile; only its existence matters, its name is the Service's DNS name.
-    ServiceProfile(Key),
+    ServiceProfile(Arc<Key>),
     /// A workload outside the cluster that is in the mesh.
     ExternalWorkload(Arc<ExternalWorkload>),
     /// A multicluster Link.
@@ -91,19 +91,9 @@ pub struct EndpointSlice {
     pub key: Key,
     /// The Service it belongs to (label `kubernetes.io/service-name`); without one it is of no use to us.
     pub service: Option<Text>,
-    /// What it leads to.
-    pub endpoints: Vec<Endpoint>,
-}
-
-/// One endpoint of an EndpointSlice.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Endpoint {
-    /// First address.
-    pub address: Option<IpAddr>,
-    /// What it stands for, by kind and name, in the slice's namespace.
-    pub target: Option<EndpointTarget>,
-    /// Condition ready; unknown counts as ready, as Kubernetes says.
-    pub ready: bool,
+    /// What its endpoints stand for. Endpoints that are bare addresses are left out, and so is what the objects say
+    /// themselves: address and readiness.
+    pub targets: Vec<EndpointTarget>,
 }
 
 /// The object behind an endpoint.
@@ -116,7 +106,7 @@ pub enum EndpointTarget {
 }
 
 /// Kind and name of a controlling owner.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct OwnerRef {
     /// Kind as in manifests, for example `ReplicaSet`.
     pub kind: Text,

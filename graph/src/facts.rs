@@ -3,19 +3,22 @@
 //! Owned by [`crate::index::Index`] and read by [`crate::assemble`]. Indexes from pods to owners and Services are
 //! kept beside the rows, so that one changed pod costs its own workload and Services, not the mesh.
 
+mod grouped;
 mod intern;
 
 use crate::{
     fact::{
-        Change, EndpointSlice, EndpointTarget, ExternalWorkload, Fact, Key, Namespace, OwnerRef, Pod,
+        Change, EndpointSlice, EndpointTarget, ExternalWorkload, Fact, Key, Namespace, Owner, OwnerRef, Pod,
         PolicyObject, Service,
     },
     id::{ServiceId, Text, WorkloadId},
     kind::Kind,
 };
-use ahash::AHashMap;
+use grouped::{Few, Grouped};
 use intern::Interner;
 use std::{
+    borrow::Borrow,
+    cmp::Ordering,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
@@ -23,26 +26,25 @@ use std::{
 /// Every object we know.
 #[derive(Debug, Default)]
 pub struct Facts {
-    rows: BTreeMap<Kind, BTreeMap<Key, Fact>>,
-    /// Pods by namespace and controlling owner.
-    pods_by_owner: AHashMap<OwnerKey, Vec<Text>>,
-    /// ReplicaSets and Jobs by namespace and controlling owner.
-    owned: AHashMap<OwnerKey, Vec<(Kind, Text)>>,
+    rows: BTreeMap<Kind, BTreeSet<Row>>,
+    /// Pods by controlling owner.
+    pods_by_owner: Grouped<OwnerRef, Vec<Text>>,
+    /// ReplicaSets and Jobs by controlling owner.
+    owned: Grouped<OwnerRef, Vec<(Kind, Text)>>,
     /// EndpointSlices by Service.
-    slices: AHashMap<Key, Vec<Text>>,
-    /// Services by pod or ExternalWorkload; a name stands once for each slice that lists it.
-    fronts: AHashMap<Behind, Vec<Text>>,
+    slices: Grouped<Text, Few<Text>>,
+    /// Services by pod; a name stands once for each slice that lists it.
+    pod_fronts: Grouped<Text, Few<Text>>,
+    /// Services by ExternalWorkload, in the same way.
+    external_fronts: Grouped<Text, Few<Text>>,
     interner: Interner,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct OwnerKey {
-    namespace: Text,
-    kind: Text,
-    name: Text,
-}
+/// A fact, found by its key, which is not kept a second time.
+#[derive(Debug)]
+struct Row(Fact);
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Behind {
     Pod(Key),
     ExternalWorkload(Key),
@@ -78,7 +80,10 @@ impl Facts {
     }
 
     fn apply(&mut self, mut fact: Fact, touched: &mut Touched) {
-        self.interner.intern(&mut fact);
+        // Taken out for a moment: what it shares, it also finds among the facts.
+        let mut interner = std::mem::take(&mut self.interner);
+        interner.intern(&mut fact, self);
+        self.interner = interner;
         let kind = fact.kind();
         let key = fact.key().clone();
         if self.get(kind, &key) == Some(&fact) {
@@ -91,12 +96,14 @@ impl Facts {
             self.unlink(&old);
         }
         self.link(&fact);
-        self.rows.entry(kind).or_default().insert(key, fact.clone());
+        self.rows.entry(kind).or_default().replace(Row(fact.clone()));
         self.touch(&fact, touched);
     }
 
     fn delete(&mut self, kind: Kind, key: &Key, touched: &mut Touched) {
-        let Some(old) = self.rows.get(&kind).and_then(|rows| rows.get(key)).cloned() else { return };
+        let Some(old) = self.rows.get(&kind).and_then(|rows| rows.get(key)).map(|row| row.0.clone()) else {
+            return;
+        };
         self.touch(&old, touched);
         if let Some(rows) = self.rows.get_mut(&kind) {
             rows.remove(key);
@@ -114,7 +121,8 @@ impl Facts {
             .rows
             .get(&kind)
             .into_iter()
-            .flat_map(|rows| rows.keys())
+            .flatten()
+            .map(|row| row.0.key())
             .filter(|key| !kept.contains(*key))
             .cloned()
             .collect();
@@ -130,30 +138,37 @@ impl Facts {
         if let Some(rows) = self.rows.get_mut(&kind) {
             *rows = std::mem::take(rows).into_iter().collect();
         }
+        match kind {
+            Kind::Pod => self.pods_by_owner.compact(),
+            Kind::ReplicaSet | Kind::Job => self.owned.compact(),
+            Kind::EndpointSlice => {
+                self.slices.compact();
+                self.pod_fronts.compact();
+                self.external_fronts.compact();
+            }
+            _ => {}
+        }
     }
 
     fn link(&mut self, fact: &Fact) {
+        let Key { namespace, name } = fact.key();
         match fact {
             Fact::Pod(pod) => {
                 if let Some(owner) = &pod.owner {
-                    self.pods_by_owner
-                        .entry(owner_key(&pod.key, owner))
-                        .or_insert_with(one)
-                        .push(pod.key.name.clone());
+                    self.pods_by_owner.push(namespace, owner.clone(), name.clone());
                 }
             }
             Fact::Owner(owned) => {
                 if let Some(owner) = &owned.owner {
-                    let row = (owned.kind, owned.key.name.clone());
-                    self.owned.entry(owner_key(&owned.key, owner)).or_insert_with(one).push(row);
+                    self.owned.push(namespace, owner.clone(), (owned.kind, name.clone()));
                 }
             }
             Fact::EndpointSlice(slice) => {
                 let Some(service) = &slice.service else { return };
-                let service_key = Key { namespace: slice.key.namespace.clone(), name: service.clone() };
-                self.slices.entry(service_key).or_insert_with(one).push(slice.key.name.clone());
+                self.slices.push(namespace, service.clone(), name.clone());
                 for behind in behind(slice) {
-                    self.fronts.entry(behind).or_insert_with(one).push(service.clone());
+                    let (fronts, key) = self.fronts_mut(behind);
+                    fronts.push(&key.namespace, key.name, service.clone());
                 }
             }
             _ => {}
@@ -161,27 +176,42 @@ impl Facts {
     }
 
     fn unlink(&mut self, fact: &Fact) {
+        let Key { namespace, name } = fact.key();
         match fact {
             Fact::Pod(pod) => {
                 if let Some(owner) = &pod.owner {
-                    remove_one(&mut self.pods_by_owner, &owner_key(&pod.key, owner), &pod.key.name);
+                    self.pods_by_owner.remove(namespace, owner, name);
                 }
             }
             Fact::Owner(owned) => {
                 if let Some(owner) = &owned.owner {
-                    let row = (owned.kind, owned.key.name.clone());
-                    remove_one(&mut self.owned, &owner_key(&owned.key, owner), &row);
+                    self.owned.remove(namespace, owner, &(owned.kind, name.clone()));
                 }
             }
             Fact::EndpointSlice(slice) => {
                 let Some(service) = &slice.service else { return };
-                let service_key = Key { namespace: slice.key.namespace.clone(), name: service.clone() };
-                remove_one(&mut self.slices, &service_key, &slice.key.name);
+                self.slices.remove(namespace, service, name);
                 for behind in behind(slice) {
-                    remove_one(&mut self.fronts, &behind, service);
+                    let (fronts, key) = self.fronts_mut(behind);
+                    fronts.remove(&key.namespace, &key.name, service);
                 }
             }
             _ => {}
+        }
+    }
+
+    fn fronts_mut(&mut self, behind: Behind) -> (&mut Grouped<Text, Few<Text>>, Key) {
+        match behind {
+            Behind::Pod(key) => (&mut self.pod_fronts, key),
+            Behind::ExternalWorkload(key) => (&mut self.external_fronts, key),
+        }
+    }
+
+    /// The Services in front of it, by name.
+    fn fronts(&self, behind: &Behind) -> &[Text] {
+        match behind {
+            Behind::Pod(key) => self.pod_fronts.get(&key.namespace, &key.name),
+            Behind::ExternalWorkload(key) => self.external_fronts.get(&key.namespace, &key.name),
         }
     }
 
@@ -209,12 +239,8 @@ impl Facts {
             }
             Fact::Pod(pod) => self.touch_pod(pod, touched),
             Fact::Owner(owned) => {
-                let direct = OwnerKey {
-                    namespace: key.namespace.clone(),
-                    kind: owned.kind.row().name.into(),
-                    name: key.name.clone(),
-                };
-                for pod in self.pods_by_owner.get(&direct).into_iter().flatten() {
+                let direct = OwnerRef { kind: owned.kind.row().name.into(), name: key.name.clone() };
+                for pod in self.pods_by_owner.get(&key.namespace, &direct) {
                     if let Some(pod) = self.pod(&Key { namespace: key.namespace.clone(), name: pod.clone() })
                     {
                         self.touch_pod(pod, touched);
@@ -247,7 +273,7 @@ impl Facts {
 
     fn touch_services(&self, behind: &Behind, touched: &mut Touched) {
         let (Behind::Pod(key) | Behind::ExternalWorkload(key)) = behind;
-        for service in self.fronts.get(behind).into_iter().flatten() {
+        for service in self.fronts(behind) {
             touched.services.insert(ServiceId::new(&key.namespace, service));
         }
     }
@@ -266,23 +292,27 @@ impl Facts {
 
     /// One object.
     pub fn get(&self, kind: Kind, key: &Key) -> Option<&Fact> {
-        self.rows.get(&kind)?.get(key)
+        self.rows.get(&kind)?.get(key).map(|row| &row.0)
     }
 
     /// All objects of a kind, in order.
     pub fn all(&self, kind: Kind) -> impl Iterator<Item = &Fact> {
-        self.rows.get(&kind).into_iter().flat_map(BTreeMap::values)
+        self.rows.get(&kind).into_iter().flatten().map(|row| &row.0)
     }
 
     /// All objects of a kind in one namespace, in order.
-    pub fn in_namespace<'a>(&'a self, kind: Kind, namespace: &'a str) -> impl Iterator<Item = &'a Fact> {
+    pub fn in_namespace<'a, 'n>(
+        &'a self,
+        kind: Kind,
+        namespace: &'n str,
+    ) -> impl Iterator<Item = &'a Fact> + use<'a, 'n> {
         let start = Key::new(namespace, "");
         self.rows
             .get(&kind)
             .into_iter()
             .flat_map(move |rows| rows.range(start.clone()..))
-            .take_while(move |(key, _)| &*key.namespace == namespace)
-            .map(|(_, fact)| fact)
+            .map(|row| &row.0)
+            .take_while(move |fact| &*fact.key().namespace == namespace)
     }
 
     /// A pod.
@@ -329,6 +359,31 @@ impl Facts {
         })
     }
 
+    /// The name of a pod as something mentions it already: the pod, or a slice that lists it.
+    fn shared_pod_name(&self, key: &Key) -> Option<&Text> {
+        let listed = || self.pod_fronts.key(&key.namespace, &key.name);
+        self.pod(key).map(|pod| &pod.key.name).or_else(listed)
+    }
+
+    /// The name of an owner as something mentions it already: a ReplicaSet or Job itself, or a pod of it.
+    fn shared_owner_name(&self, namespace: &Text, owner: &OwnerRef) -> Option<&Text> {
+        let of_pods = || self.pods_by_owner.key(namespace, owner).map(|owner| &owner.name);
+        self.owner_between(namespace, owner).map(|owned| &owned.key.name).or_else(of_pods)
+    }
+
+    /// The ReplicaSet or Job that `owner` is, where it is one and is known.
+    fn owner_between(&self, namespace: &Text, owner: &OwnerRef) -> Option<&Arc<Owner>> {
+        let kind = match &*owner.kind {
+            "ReplicaSet" => Kind::ReplicaSet,
+            "Job" => Kind::Job,
+            _ => return None,
+        };
+        match self.get(kind, &Key { namespace: namespace.clone(), name: owner.name.clone() }) {
+            Some(Fact::Owner(owned)) => Some(owned),
+            _ => None,
+        }
+    }
+
     /// The topmost owner of a pod; the pod itself when nothing controls it.
     pub fn workload_of(&self, pod: &Pod) -> WorkloadId {
         match &pod.owner {
@@ -340,19 +395,8 @@ impl Facts {
     /// Follows ReplicaSets and Jobs up to what controls them. Owners of other kinds are topmost themselves, as the
     /// injector sees it; an owner that is gone or not known yet counts as topmost.
     pub fn topmost(&self, namespace: &Text, owner: &OwnerRef) -> WorkloadId {
-        let kind = match &*owner.kind {
-            "ReplicaSet" => Some(Kind::ReplicaSet),
-            "Job" => Some(Kind::Job),
-            _ => None,
-        };
-        let above = kind.and_then(|kind| {
-            let key = Key { namespace: namespace.clone(), name: owner.name.clone() };
-            match self.get(kind, &key) {
-                Some(Fact::Owner(owned)) => owned.owner.clone(),
-                _ => None,
-            }
-        });
-        let top = above.as_ref().unwrap_or(owner);
+        let above = self.owner_between(namespace, owner).and_then(|owned| owned.owner.as_ref());
+        let top = above.unwrap_or(owner);
         WorkloadId::new(namespace, &top.kind, &top.name)
     }
 
@@ -374,15 +418,11 @@ impl Facts {
         }
         let mut pods: Vec<&Arc<Pod>> = Vec::new();
         for top in self.owner_keys(workload) {
-            for (kind, name) in self.owned.get(&top).into_iter().flatten() {
-                let between = OwnerKey {
-                    namespace: namespace.clone(),
-                    kind: kind.row().name.into(),
-                    name: name.clone(),
-                };
-                pods.extend(self.pods_by_owner.get(&between).into_iter().flatten().filter_map(pod));
+            for (kind, name) in self.owned.get(&namespace, &top) {
+                let between = OwnerRef { kind: kind.row().name.into(), name: name.clone() };
+                pods.extend(self.pods_by_owner.get(&namespace, &between).iter().filter_map(pod));
             }
-            pods.extend(self.pods_by_owner.get(&top).into_iter().flatten().filter_map(pod));
+            pods.extend(self.pods_by_owner.get(&namespace, &top).iter().filter_map(pod));
         }
         // An owner between may have another owner above it: keep only pods that really lead here.
         pods.retain(|pod| self.workload_of(pod) == *workload);
@@ -392,13 +432,8 @@ impl Facts {
 
     /// The ExternalWorkloads of a workload.
     pub fn external_workloads_of(&self, workload: &WorkloadId) -> Vec<&Arc<ExternalWorkload>> {
-        let namespace = workload.namespace().to_owned();
-        self.rows
-            .get(&Kind::ExternalWorkload)
-            .into_iter()
-            .flat_map(|rows| rows.range(Key::new(namespace.as_str(), "")..))
-            .take_while(|(key, _)| *key.namespace == *namespace)
-            .filter_map(|(_, fact)| match fact {
+        self.in_namespace(Kind::ExternalWorkload, workload.namespace())
+            .filter_map(|fact| match fact {
                 Fact::ExternalWorkload(external) if self.external_workload_id(external) == *workload => {
                     Some(external)
                 }
@@ -408,7 +443,7 @@ impl Facts {
     }
 
     /// Owner keys that a workload id may stand for: ids have kinds in lower case, references as in manifests.
-    fn owner_keys(&self, workload: &WorkloadId) -> Vec<OwnerKey> {
+    fn owner_keys(&self, workload: &WorkloadId) -> Vec<OwnerRef> {
         const KINDS: [&str; 9] = [
             "Deployment",
             "StatefulSet",
@@ -420,21 +455,15 @@ impl Facts {
             "Rollout",
             "Node",
         ];
-        let key = |kind: &str| OwnerKey {
-            namespace: workload.namespace().into(),
-            kind: kind.into(),
-            name: workload.name().into(),
-        };
+        let key = |kind: &str| OwnerRef { kind: kind.into(), name: workload.name().into() };
         match KINDS.iter().find(|kind| kind.eq_ignore_ascii_case(workload.kind())) {
             Some(kind) => vec![key(kind)],
             None => self
                 .pods_by_owner
-                .keys()
-                .chain(self.owned.keys())
+                .keys(workload.namespace())
+                .chain(self.owned.keys(workload.namespace()))
                 .filter(|owner| {
-                    *owner.namespace == *workload.namespace()
-                        && *owner.name == *workload.name()
-                        && owner.kind.eq_ignore_ascii_case(workload.kind())
+                    *owner.name == *workload.name() && owner.kind.eq_ignore_ascii_case(workload.kind())
                 })
                 .map(|owner| owner.kind.clone())
                 .collect::<BTreeSet<_>>()
@@ -449,9 +478,8 @@ impl Facts {
         let key = Key::new(service.namespace(), service.name());
         let mut slices: Vec<_> = self
             .slices
-            .get(&key)
-            .into_iter()
-            .flatten()
+            .get(&key.namespace, &key.name)
+            .iter()
             .filter_map(|name| {
                 match self
                     .get(Kind::EndpointSlice, &Key { namespace: key.namespace.clone(), name: name.clone() })
@@ -480,10 +508,8 @@ impl Facts {
 
     fn services_behind(&self, behind: &Behind) -> impl Iterator<Item = ServiceId> + use<'_> {
         let (Behind::Pod(key) | Behind::ExternalWorkload(key)) = behind.clone();
-        self.fronts
-            .get(behind)
-            .into_iter()
-            .flatten()
+        self.fronts(behind)
+            .iter()
             .map(move |service| ServiceId::new(&key.namespace, service))
             .filter(|id| self.service(id).is_some())
     }
@@ -515,18 +541,13 @@ impl Facts {
     }
 }
 
-fn owner_key(key: &Key, owner: &OwnerRef) -> OwnerKey {
-    OwnerKey { namespace: key.namespace.clone(), kind: owner.kind.clone(), name: owner.name.clone() }
-}
-
 /// What the endpoints of a slice stand for.
 fn behind(slice: &EndpointSlice) -> impl Iterator<Item = Behind> {
     let namespace = &slice.key.namespace;
     let key = |name: &Text| Key { namespace: namespace.clone(), name: name.clone() };
-    slice.endpoints.iter().filter_map(move |endpoint| match &endpoint.target {
-        Some(EndpointTarget::Pod(name)) => Some(Behind::Pod(key(name))),
-        Some(EndpointTarget::ExternalWorkload(name)) => Some(Behind::ExternalWorkload(key(name))),
-        None => None,
+    slice.targets.iter().map(move |target| match target {
+        EndpointTarget::Pod(name) => Behind::Pod(key(name)),
+        EndpointTarget::ExternalWorkload(name) => Behind::ExternalWorkload(key(name)),
     })
 }
 
@@ -539,17 +560,30 @@ pub fn profiled_service(profile: &str) -> Option<ServiceId> {
     }
 }
 
-/// Room for one, which is what most keys have; the first push to an empty list would make room for four.
-fn one<T>() -> Vec<T> {
-    Vec::with_capacity(1)
+// === impl Row ===
+
+impl Borrow<Key> for Row {
+    fn borrow(&self) -> &Key {
+        self.0.key()
+    }
 }
 
-fn remove_one<K: std::hash::Hash + Eq, V: PartialEq>(map: &mut AHashMap<K, Vec<V>>, key: &K, value: &V) {
-    let Some(values) = map.get_mut(key) else { return };
-    if let Some(at) = values.iter().position(|known| known == value) {
-        values.swap_remove(at);
-    }
-    if values.is_empty() {
-        map.remove(key);
+impl Ord for Row {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.key().cmp(other.0.key())
     }
 }
+
+impl PartialOrd for Row {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Row {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Row {}

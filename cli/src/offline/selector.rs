@@ -1,7 +1,7 @@
 //! Which pods Services select. In a cluster EndpointSlices say it; manifests have none.
 
 use linkerd_mcp_graph::{
-    fact::{Change, Endpoint, EndpointSlice, EndpointTarget, Fact, Key, Labels},
+    fact::{Change, EndpointSlice, EndpointTarget, Fact, Key, Labels},
     facts::{Facts, Touched},
     id::Text,
     kind::Kind,
@@ -44,29 +44,28 @@ impl Selectors {
                 // No object has a slash in its name.
                 key: Key::new(service.namespace.clone(), format!("selected/{}", service.name)),
                 service: Some(service.name.clone()),
-                endpoints: endpoints(facts, &service.namespace, selector),
+                targets: targets(facts, &service.namespace, selector),
             };
             facts.change(Change::Apply(Fact::EndpointSlice(Arc::new(slice))), &mut Touched::default());
         }
     }
 }
 
-fn endpoints(facts: &Facts, namespace: &str, selector: &BTreeMap<Text, Text>) -> Vec<Endpoint> {
+fn targets(facts: &Facts, namespace: &str, selector: &BTreeMap<Text, Text>) -> Vec<EndpointTarget> {
     let selected = |labels: &Labels| selector.iter().all(|(name, value)| labels.get(name) == Some(value));
     let pods = facts.in_namespace(Kind::Pod, namespace).filter_map(|fact| match fact {
         Fact::Pod(pod) if !pod.ended && selected(&pod.labels) => {
-            Some((pod.ips.first().copied(), EndpointTarget::Pod(pod.key.name.clone())))
+            Some(EndpointTarget::Pod(pod.key.name.clone()))
         }
         _ => None,
     });
     let externals = facts.in_namespace(Kind::ExternalWorkload, namespace).filter_map(|fact| match fact {
         Fact::ExternalWorkload(it) if selected(&it.labels) => {
-            Some((it.ips.first().copied(), EndpointTarget::ExternalWorkload(it.key.name.clone())))
+            Some(EndpointTarget::ExternalWorkload(it.key.name.clone()))
         }
         _ => None,
     });
-    let endpoint = |(address, target)| Endpoint { address, target: Some(target), ready: true };
-    pods.chain(externals).map(endpoint).collect()
+    pods.chain(externals).collect()
 }
 
 /// Every namespace that an object is in exists, whether the manifests hold it or not.

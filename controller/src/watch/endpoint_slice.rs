@@ -5,7 +5,7 @@ use super::{
     object::{self, Metadata},
 };
 use crate::graph::{
-    fact::{Endpoint, EndpointSlice, EndpointTarget, Fact},
+    fact::{EndpointSlice, EndpointTarget, Fact},
     id::{Text, is_name},
 };
 use serde::Deserialize;
@@ -14,7 +14,7 @@ use std::sync::Arc;
 #[derive(Deserialize)]
 struct Object {
     metadata: Metadata<Labels>,
-    endpoints: Option<Vec<RawEndpoint>>,
+    endpoints: Option<Vec<Endpoint>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -25,15 +25,8 @@ struct Labels {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct RawEndpoint {
-    addresses: Option<Vec<Text>>,
-    conditions: Option<Conditions>,
+struct Endpoint {
     target_ref: Option<TargetRef>,
-}
-
-#[derive(Deserialize)]
-struct Conditions {
-    ready: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -47,21 +40,13 @@ pub(super) fn fact(json: &str) -> Result<Fact, FactError> {
     Ok(Fact::EndpointSlice(Arc::new(EndpointSlice {
         key: object.metadata.key()?,
         service: object.metadata.take_labels().service.filter(|name| is_name(name)),
-        endpoints: object.endpoints.unwrap_or_default().into_iter().map(Into::into).collect(),
+        targets: object
+            .endpoints
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(|endpoint| endpoint.target_ref.and_then(target))
+            .collect(),
     })))
-}
-
-// === impl RawEndpoint ===
-
-impl From<RawEndpoint> for Endpoint {
-    fn from(raw: RawEndpoint) -> Self {
-        Self {
-            // All addresses of an endpoint are the same place; Kubernetes tells consumers to use the first.
-            address: raw.addresses.unwrap_or_default().first().and_then(|address| address.parse().ok()),
-            target: raw.target_ref.and_then(target),
-            ready: raw.conditions.and_then(|conditions| conditions.ready).unwrap_or(true),
-        }
-    }
 }
 
 fn target(reference: TargetRef) -> Option<EndpointTarget> {
@@ -79,7 +64,7 @@ mod tests {
     use crate::graph::fact::Key;
 
     #[test]
-    fn pods_external_workloads_and_bare_addresses_are_told_apart() {
+    fn pods_and_external_workloads_are_told_apart_and_bare_addresses_left_out() {
         let json = r#"{
             "addressType": "IPv4",
             "metadata": {"namespace": "shop", "name": "web-x1", "labels": {
@@ -93,24 +78,14 @@ mod tests {
             ],
             "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}]
         }"#;
-        let address = |text: &str| Some(text.parse().expect("an address"));
         assert_eq!(
             fact(json).expect("an EndpointSlice"),
             Fact::EndpointSlice(Arc::new(EndpointSlice {
                 key: Key::new("shop", "web-x1"),
                 service: Some("web".into()),
-                endpoints: vec![
-                    Endpoint {
-                        address: address("10.1.0.7"),
-                        target: Some(EndpointTarget::Pod("web-1".into())),
-                        ready: true
-                    },
-                    Endpoint {
-                        address: address("192.0.2.10"),
-                        target: Some(EndpointTarget::ExternalWorkload("db-vm-1".into())),
-                        ready: false
-                    },
-                    Endpoint { address: address("198.51.100.1"), target: None, ready: true },
+                targets: vec![
+                    EndpointTarget::Pod("web-1".into()),
+                    EndpointTarget::ExternalWorkload("db-vm-1".into()),
                 ],
             }))
         );
@@ -125,16 +100,8 @@ mod tests {
             Fact::EndpointSlice(Arc::new(EndpointSlice {
                 key: Key::new("shop", "x"),
                 service: None,
-                endpoints: Vec::new()
+                targets: Vec::new()
             }))
         );
-    }
-
-    #[test]
-    fn a_host_name_is_no_address() {
-        let json = r#"{"addressType": "FQDN", "metadata": {"namespace": "shop", "name": "x"},
-            "endpoints": [{"addresses": ["db.example.com"]}]}"#;
-        let Fact::EndpointSlice(slice) = fact(json).expect("an EndpointSlice") else { panic!("a slice") };
-        assert_eq!(slice.endpoints, [Endpoint { address: None, target: None, ready: true }]);
     }
 }

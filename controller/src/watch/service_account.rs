@@ -5,10 +5,11 @@ use super::{
     object::{self, MetadataOnly},
 };
 use crate::graph::fact::Fact;
+use std::sync::Arc;
 
 pub(super) fn fact(json: &str) -> Result<Fact, FactError> {
     let object: MetadataOnly = object::read(json)?;
-    Ok(Fact::ServiceAccount(object.metadata.key()?))
+    Ok(Fact::ServiceAccount(Arc::new(object.metadata.key()?)))
 }
 
 #[cfg(test)]
@@ -20,6 +21,9 @@ mod tests {
     fn its_name_is_the_fact() {
         let json =
             r#"{"metadata": {"namespace": "shop", "name": "bot"}, "secrets": [{"name": "bot-token"}]}"#;
-        assert_eq!(fact(json).expect("a ServiceAccount"), Fact::ServiceAccount(Key::new("shop", "bot")));
+        assert_eq!(
+            fact(json).expect("a ServiceAccount"),
+            Fact::ServiceAccount(Arc::new(Key::new("shop", "bot")))
+        );
     }
 }

@@ -6,10 +6,11 @@ use super::{
     object::{self, MetadataOnly},
 };
 use crate::graph::fact::Fact;
+use std::sync::Arc;
 
 pub(super) fn fact(json: &str) -> Result<Fact, FactError> {
     let object: MetadataOnly = object::read(json)?;
-    Ok(Fact::ServiceProfile(object.metadata.key()?))
+    Ok(Fact::ServiceProfile(Arc::new(object.metadata.key()?)))
 }
 
 #[cfg(test)]
@@ -23,7 +24,7 @@ mod tests {
             "spec": {"routes": [{"name": "GET /", "condition": {"method": "GET"}}]}}"#;
         assert_eq!(
             fact(json).expect("a ServiceProfile"),
-            Fact::ServiceProfile(Key::new("shop", "web.shop.svc.cluster.local"))
+            Fact::ServiceProfile(Arc::new(Key::new("shop", "web.shop.svc.cluster.local")))
         );
     }
 }

@@ -1,6 +1,7 @@
 //! Shares equal text, label maps and port lists between facts: ten thousand pods of a few hundred templates repeat
 //! the same namespaces, labels and ports.
 
+use super::Facts;
 use crate::{
     fact::{ContainerPort, EndpointTarget, Fact, Key, Labels, OwnerRef, Probe},
     id::Text,
@@ -18,12 +19,21 @@ pub(super) struct Interner {
     deletions: usize,
 }
 
+fn replace(text: &mut Text, known: Option<&Text>) {
+    if let Some(known) = known {
+        *text = known.clone();
+    }
+}
+
 /// How many deletions pass between sweeps for text nobody mentions any more.
 const SWEEP_EVERY: usize = 4096;
 
 impl Interner {
     /// Replaces what `fact` shares with others by the one copy.
-    pub(super) fn intern(&mut self, fact: &mut Fact) {
+    ///
+    /// Names of pods, ReplicaSets and Jobs are many and each is mentioned in two or three places, so they are looked up
+    /// among `facts`; names of EndpointSlices nobody mentions.
+    pub(super) fn intern(&mut self, fact: &mut Fact, facts: &Facts) {
         match fact {
             Fact::Namespace(namespace) => self.key(&mut Arc::make_mut(namespace).key),
             Fact::Service(service) => {
@@ -39,22 +49,31 @@ impl Interner {
             }
             Fact::EndpointSlice(slice) => {
                 let slice = Arc::make_mut(slice);
-                self.key(&mut slice.key);
+                self.text(&mut slice.key.namespace);
                 slice.service.iter_mut().for_each(|name| self.text(name));
-                for endpoint in &mut slice.endpoints {
-                    match &mut endpoint.target {
-                        Some(EndpointTarget::Pod(name) | EndpointTarget::ExternalWorkload(name)) => {
-                            self.text(name)
+                for target in &mut slice.targets {
+                    match target {
+                        EndpointTarget::Pod(name) => {
+                            let key = Key { namespace: slice.key.namespace.clone(), name: name.clone() };
+                            replace(name, facts.shared_pod_name(&key));
                         }
-                        None => {}
+                        EndpointTarget::ExternalWorkload(name) => self.text(name),
                     }
                 }
-                slice.endpoints.shrink_to_fit();
+                slice.targets.shrink_to_fit();
             }
             Fact::Pod(pod) => {
                 let pod = Arc::make_mut(pod);
-                self.key(&mut pod.key);
-                self.owner(&mut pod.owner);
+                self.text(&mut pod.key.namespace);
+                let known = facts.shared_pod_name(&pod.key);
+                replace(&mut pod.key.name, known);
+                if let Some(owner) = &mut pod.owner {
+                    self.text(&mut owner.kind);
+                    match facts.shared_owner_name(&pod.key.namespace, owner) {
+                        Some(known) => owner.name = known.clone(),
+                        None => self.text(&mut owner.name),
+                    }
+                }
                 self.text(&mut pod.service_account);
                 self.shared_labels(&mut pod.labels);
                 self.shared_labels(&mut pod.annotations);
@@ -65,10 +84,16 @@ impl Interner {
             }
             Fact::Owner(owned) => {
                 let owned = Arc::make_mut(owned);
-                self.key(&mut owned.key);
-                self.owner(&mut owned.owner);
+                self.text(&mut owned.key.namespace);
+                let itself = OwnerRef { kind: owned.kind.row().name.into(), name: owned.key.name.clone() };
+                let known = facts.shared_owner_name(&owned.key.namespace, &itself);
+                replace(&mut owned.key.name, known);
+                if let Some(owner) = &mut owned.owner {
+                    self.text(&mut owner.kind);
+                    self.text(&mut owner.name);
+                }
             }
-            Fact::ServiceAccount(key) | Fact::ServiceProfile(key) => self.key(key),
+            Fact::ServiceAccount(key) | Fact::ServiceProfile(key) => self.key(Arc::make_mut(key)),
             Fact::Policy(policy) => {
                 let policy = Arc::make_mut(policy);
                 self.key(&mut policy.key);
@@ -102,13 +127,6 @@ impl Interner {
     fn key(&mut self, key: &mut Key) {
         self.text(&mut key.namespace);
         self.text(&mut key.name);
-    }
-
-    fn owner(&mut self, owner: &mut Option<OwnerRef>) {
-        if let Some(owner) = owner {
-            self.text(&mut owner.kind);
-            self.text(&mut owner.name);
-        }
     }
 
     fn text(&mut self, text: &mut Text) {

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::fact::{
-    ContainerPort, Endpoint, EndpointSlice, EndpointTarget, ExternalWorkload, Fact, Key, Owner, OwnerRef,
-    Pod, PolicyObject, Proxy, Service, ServicePort,
+    ContainerPort, EndpointSlice, EndpointTarget, ExternalWorkload, Fact, Key, Owner, OwnerRef, Pod,
+    PolicyObject, Proxy, Service, ServicePort,
 };
 use proptest::prelude::*;
 use serde_json::json;
@@ -51,14 +51,13 @@ fn pod() -> impl Strategy<Value = Fact> {
 }
 
 fn slice() -> impl Strategy<Value = Fact> {
-    let target = proptest::option::of(prop_oneof![
+    let target = prop_oneof![
         "[xyz]".prop_map(|name| EndpointTarget::Pod(name.into())),
         "[xyz]".prop_map(|name| EndpointTarget::ExternalWorkload(name.into())),
-    ]);
-    let endpoint = target.prop_map(|target| Endpoint { address: None, target, ready: true });
-    (key(), proptest::option::of("[st]"), proptest::collection::vec(endpoint, 0..3)).prop_map(
-        |(key, service, endpoints)| {
-            Fact::EndpointSlice(Arc::new(EndpointSlice { key, service: service.map(Into::into), endpoints }))
+    ];
+    (key(), proptest::option::of("[st]"), proptest::collection::vec(target, 0..3)).prop_map(
+        |(key, service, targets)| {
+            Fact::EndpointSlice(Arc::new(EndpointSlice { key, service: service.map(Into::into), targets }))
         },
     )
 }
@@ -146,7 +145,7 @@ fn fact() -> impl Strategy<Value = Fact> {
             Fact::Namespace(Arc::new(crate::fact::Namespace { key: Key::new("", name), extension: None, external_prometheus: None }))
         }),
         1 => ("[ab]", "[st]").prop_map(|(namespace, name)| {
-            Fact::ServiceProfile(Key::new(namespace.clone(), format!("{name}.{namespace}.svc.cluster.local")))
+            Fact::ServiceProfile(Arc::new(Key::new(namespace.clone(), format!("{name}.{namespace}.svc.cluster.local"))))
         }),
     ]
 }

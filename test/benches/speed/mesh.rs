@@ -3,8 +3,8 @@
 use linkerd_mcp_graph::{
     assemble::Cluster,
     fact::{
-        Change, ContainerPort, Endpoint, EndpointSlice, EndpointTarget, Fact, Key, Namespace, Owner,
-        OwnerRef, Pod, Proxy, Service, ServicePort,
+        Change, ContainerPort, EndpointSlice, EndpointTarget, Fact, Key, Namespace, Owner, OwnerRef, Pod,
+        Proxy, Service, ServicePort,
     },
     id::Text,
     index::Index,
@@ -81,7 +81,7 @@ impl Size {
             (Kind::Namespace, namespaces),
             (
                 Kind::ServiceAccount,
-                all().map(|at| Fact::ServiceAccount(Key::new(namespace(at), name(at)))).collect(),
+                all().map(|at| Fact::ServiceAccount(Arc::new(Key::new(namespace(at), name(at))))).collect(),
             ),
             (Kind::ReplicaSet, all().map(replica_set).collect()),
             (
@@ -273,14 +273,10 @@ fn service(at: usize) -> Fact {
 }
 
 fn slice(at: usize, pods: usize) -> Fact {
-    let endpoint = |nth| Endpoint {
-        address: Some(ip(at * 10 + nth)),
-        target: Some(EndpointTarget::Pod(pod_name(at, nth).into())),
-        ready: true,
-    };
+    let target = |nth| EndpointTarget::Pod(pod_name(at, nth).into());
     Fact::EndpointSlice(Arc::new(EndpointSlice {
         key: Key::new(namespace(at), format!("{}-x7k2p", name(at))),
         service: Some(name(at).into()),
-        endpoints: (0..pods).map(endpoint).collect(),
+        targets: (0..pods).map(target).collect(),
     }))
 }

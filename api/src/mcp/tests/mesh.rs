@@ -3,8 +3,8 @@
 use linkerd_mcp_graph::{
     assemble::Cluster,
     fact::{
-        Change, ContainerPort, Endpoint, EndpointSlice, EndpointTarget, Fact, Key, Labels, Namespace,
-        OwnerRef, Pod, PolicyObject, Probe, Proxy, Service, ServicePort,
+        Change, ContainerPort, EndpointSlice, EndpointTarget, Fact, Key, Labels, Namespace, OwnerRef, Pod,
+        PolicyObject, Probe, Proxy, Service, ServicePort,
     },
     id::{EdgeId, Text},
     index::Index,
@@ -163,13 +163,8 @@ fn service(index: &mut Index, n: usize) {
     };
     apply(index, Fact::Service(Arc::new(service)));
     let pods: Vec<Pod> = (0..pods(n)).map(|at| mk_pod(&namespace, &name, n, at)).collect();
-    let endpoints = pods.iter().map(|pod| Endpoint {
-        address: pod.ips.first().copied(),
-        target: Some(EndpointTarget::Pod(pod.key.name.clone())),
-        ready: pod.ready,
-    });
-    let slice =
-        EndpointSlice { key: key(), service: Some(name.as_str().into()), endpoints: endpoints.collect() };
+    let targets = pods.iter().map(|pod| EndpointTarget::Pod(pod.key.name.clone()));
+    let slice = EndpointSlice { key: key(), service: Some(name.as_str().into()), targets: targets.collect() };
     apply(index, Fact::EndpointSlice(Arc::new(slice)));
     for pod in pods {
         apply(index, Fact::Pod(Arc::new(pod)));
@@ -283,15 +278,10 @@ pub(super) fn mk_hostile(text: &str) -> Mesh {
             external_name: Some(text.into()),
         };
         apply(&mut index, Fact::Service(Arc::new(fact)));
-        let endpoint = Endpoint {
-            address: pod.ips.first().copied(),
-            target: Some(EndpointTarget::Pod(pod.key.name.clone())),
-            ready: true,
-        };
         let slice = EndpointSlice {
             key: Key::new("shop", service),
             service: Some(service.into()),
-            endpoints: vec![endpoint],
+            targets: vec![EndpointTarget::Pod(pod.key.name.clone())],
         };
         apply(&mut index, Fact::EndpointSlice(Arc::new(slice)));
     }

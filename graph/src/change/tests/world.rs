@@ -8,8 +8,8 @@ use crate::{
     assemble::Cluster,
     change::{Edit, Manifest},
     fact::{
-        Change, ContainerPort, Endpoint, EndpointSlice, EndpointTarget, Fact, Key, Labels, OwnerRef, Pod,
-        PolicyObject, Probe, Proxy, Service, ServicePort,
+        Change, ContainerPort, EndpointSlice, EndpointTarget, Fact, Key, Labels, OwnerRef, Pod, PolicyObject,
+        Probe, Proxy, Service, ServicePort,
     },
     id::{EdgeId, Text},
     index::Index,
@@ -240,12 +240,8 @@ fn service(name: &str, ports: &[(u16, &str)]) -> [Fact; 2] {
         mirror_of: None,
         external_name: None,
     };
-    let endpoint = Endpoint {
-        address: None,
-        target: Some(EndpointTarget::Pod(format!("{name}-1").as_str().into())),
-        ready: true,
-    };
-    let slice = EndpointSlice { key, service: Some(name.into()), endpoints: vec![endpoint] };
+    let target = EndpointTarget::Pod(format!("{name}-1").as_str().into());
+    let slice = EndpointSlice { key, service: Some(name.into()), targets: vec![target] };
     [Fact::Service(Arc::new(service)), Fact::EndpointSlice(Arc::new(slice))]
 }
 

@@ -6,8 +6,8 @@ use super::*;
 use crate::{
     assemble::Cluster,
     fact::{
-        Change, ContainerPort, Endpoint, EndpointSlice, EndpointTarget, Fact, Key, Labels, OwnerRef, Pod,
-        PolicyObject, Proxy, Service, ServicePort,
+        Change, ContainerPort, EndpointSlice, EndpointTarget, Fact, Key, Labels, OwnerRef, Pod, PolicyObject,
+        Proxy, Service, ServicePort,
     },
     id::Text,
     index::Index,
@@ -81,7 +81,6 @@ fn services() -> impl Iterator<Item = Fact> {
         let key = Key::new("emojivoto", name);
         let port =
             ServicePort { port, name: "".into(), protocol: "TCP".into(), target: target.to_string().into() };
-        let endpoint = Endpoint { address: None, target: Some(EndpointTarget::Pod(pod.into())), ready: true };
         let service = Service {
             key: key.clone(),
             ports: vec![port],
@@ -90,7 +89,8 @@ fn services() -> impl Iterator<Item = Fact> {
             mirror_of: None,
             external_name: None,
         };
-        let slice = EndpointSlice { key, service: Some(name.into()), endpoints: vec![endpoint] };
+        let slice =
+            EndpointSlice { key, service: Some(name.into()), targets: vec![EndpointTarget::Pod(pod.into())] };
         [Fact::Service(Arc::new(service)), Fact::EndpointSlice(Arc::new(slice))]
     })
 }
