@@ -1,7 +1,7 @@
 //! Names of things. Every id is a stable string that is used as a map key; never an index, never a bare name
 //! without its namespace. Cloning one copies a pointer.
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Visitor};
 use std::{fmt, marker::PhantomData, str::FromStr, sync::Arc};
 
 /// Text shared by everything that mentions it: namespaces, names and label values repeat thousands of times.
@@ -165,6 +165,11 @@ impl EdgeId {
     pub fn new(source: &Source, destination: &Destination) -> Self {
         Self::trusted(format!("{source}->{destination}"))
     }
+
+    /// The same of the text of both.
+    pub(crate) fn of_texts(source: &str, destination: &str) -> Self {
+        Self::trusted([source, "->", destination].concat())
+    }
 }
 
 impl<T: Form> FromStr for Id<T> {
@@ -237,8 +242,18 @@ impl<T> Serialize for Id<T> {
 
 impl<'de, T: Form> Deserialize<'de> for Id<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
+        /// Reads the text where it stands: no string is made that is thrown away.
+        struct OfForm<T>(PhantomData<fn() -> T>);
+        impl<T: Form> Visitor<'_> for OfForm<T> {
+            type Value = Id<T>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "a string of the form `{}`", T::LOOKS_LIKE)
+            }
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Id<T>, E> {
+                text.parse().map_err(E::custom)
+            }
+        }
+        deserializer.deserialize_str(OfForm(PhantomData))
     }
 }
 

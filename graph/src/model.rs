@@ -10,6 +10,7 @@ use crate::{
     kind::Kind,
     policy::PolicyCluster,
     status::TopologyStatus,
+    wire::{FNV1A, fnv1a_of_all},
 };
 use imbl::OrdMap;
 use serde::{Deserialize, Serialize};
@@ -324,6 +325,7 @@ impl Graph {
 
     /// XOR of the FNV-1a 64 hashes of the edge ids: equal sets of edges have equal hashes, in any order.
     pub fn edges_hash(&self) -> u64 {
-        self.edges.keys().fold(0, |hash, id| hash ^ crate::wire::fnv1a(id.as_str().as_bytes()))
+        let (_, hash) = fnv1a_of_all(FNV1A, self.edges.keys().map(EdgeId::as_str));
+        hash
     }
 }

@@ -6,7 +6,7 @@ use crate::{
     metrics::{EdgeMetrics, Metrics},
     model::{Edge, Graph, Namespace, ObservedBy, Protocol, Tls},
     status::MetricsStatus,
-    wire::{EdgesHash, Limits, Names, envelope, frame, patch, snapshot},
+    wire::{self, EdgesHash, Limits, Names, envelope, frame, patch, snapshot},
 };
 use flate2::{Compression, write::GzEncoder};
 use linkerd_mcp_proto::v1::{Column, MetricColumns};
@@ -39,7 +39,11 @@ proptest! {
         let position = Position { epoch, seq };
         let bytes = snapshot::encode(position, as_of_ms, &graph);
         let back = snapshot::decode(&bytes, Limits::SNAPSHOT).unwrap();
-        prop_assert_eq!(back, snapshot::Topology { position, as_of_ms, graph });
+        let topology = snapshot::Topology { position, as_of_ms, graph };
+        prop_assert_eq!(&back, &topology);
+        let bytes = written_out(document(&bytes), &topology.graph);
+        let back = snapshot::decode(&gzip(bytes.to_string().as_bytes()), Limits::SNAPSHOT).unwrap();
+        prop_assert_eq!(back, topology, "of version 1");
     }
 
     #[test]
@@ -118,7 +122,17 @@ proptest! {
         let mut kept = EdgesHash::default();
         for graph in &graphs {
             prop_assert_eq!(kept.of(graph), graph.edges_hash());
+            let plainly = |hash, id: &EdgeId| hash ^ wire::fnv1a(id.as_str().as_bytes());
+            prop_assert_eq!(graph.edges_hash(), graph.edges.keys().fold(0, plainly));
         }
+    }
+
+    #[test]
+    fn hashes_made_four_at_a_time_are_those_made_one_at_a_time(texts in prop::collection::vec(".{0,9}", 0..12)) {
+        let plainly = texts.iter().fold(0, |sum, text| sum ^ wire::fnv1a(text.as_bytes()));
+        let count = u64::try_from(texts.len()).unwrap();
+        let together = wire::fnv1a_of_all(wire::FNV1A, texts.iter().map(String::as_str));
+        prop_assert_eq!(together, (count, plainly));
     }
 }
 
@@ -263,12 +277,46 @@ fn an_envelope_whose_patch_or_position_was_changed_is_refused() {
 
 #[test]
 fn a_snapshot_is_json_that_a_person_can_read() {
-    let bytes = snapshot::encode(AT, AS_OF_MS, &mk_graph(&["shop/api:80"]));
-    let document: Value = serde_json::from_reader(flate2::read::GzDecoder::new(&*bytes)).unwrap();
-    assert_eq!(document["version"], 1);
-    assert_eq!(document["epoch"], AT.epoch);
-    assert_eq!(document["entries"], 2);
-    assert_eq!(document["graph"]["edges"]["shop/deployment/web->shop/api:80"]["tls"], "mutual");
+    let mut graph = mk_graph(&["shop/api:80", "shop/db"]);
+    let (id, edge) = mk_edge("shop/deployment/web", "shop/api:80");
+    graph.edges.insert(
+        id,
+        Arc::new(Edge { client_identity: Some("web.shop.example".into()), ..Edge::clone(&edge) }),
+    );
+    let document = document(&snapshot::encode(AT, AS_OF_MS, &graph));
+    assert_eq!(
+        (&document["version"], &document["epoch"], &document["entries"]),
+        (&json!(2), &json!(AT.epoch), &json!(3))
+    );
+    assert_eq!(
+        (&document["graph"]["edges"], &document["graph"]["namespaces"]["shop"]),
+        (&json!({}), &json!({}))
+    );
+    assert_eq!(
+        document["edges"],
+        json!({
+            "sources": ["shop/deployment/web"],
+            "destinations": ["shop/api:80", "shop/db"],
+            "clients": ["web.shop.example"],
+            "calls": [{"protocol": "http", "tls": "mutual", "observed_by": "client"}],
+            "source": [0, 0],
+            "destination": [0, 1],
+            "client": [0, null],
+            "call": [0, 0],
+        })
+    );
+}
+
+fn document(bytes: &[u8]) -> Value {
+    serde_json::from_reader(flate2::read::GzDecoder::new(bytes)).unwrap()
+}
+
+/// The document as version 1 has it: with the edges in the graph.
+fn written_out(mut document: Value, graph: &Graph) -> Value {
+    document["version"] = json!(snapshot::WRITTEN_OUT);
+    document["graph"] = serde_json::to_value(graph).unwrap();
+    document.as_object_mut().unwrap().remove("edges");
+    document
 }
 
 fn gzip(text: &[u8]) -> Vec<u8> {
@@ -277,32 +325,31 @@ fn gzip(text: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
+fn read(document: &Value) -> Result<Graph, snapshot::Error> {
+    snapshot::decode(&gzip(document.to_string().as_bytes()), Limits::SNAPSHOT).map(|it| it.graph)
+}
+
 fn tampered(change: impl FnOnce(&mut Value)) -> String {
-    let bytes = snapshot::encode(AT, AS_OF_MS, &mk_graph(&["shop/api:80"]));
-    let mut document: Value = serde_json::from_reader(flate2::read::GzDecoder::new(&*bytes)).unwrap();
+    let mut document = document(&snapshot::encode(AT, AS_OF_MS, &mk_graph(&["shop/api:80"])));
     change(&mut document);
-    chain(&snapshot::decode(&gzip(document.to_string().as_bytes()), Limits::SNAPSHOT).unwrap_err())
+    chain(&read(&document).unwrap_err())
 }
 
 /// A newer controller feeds an older replica during an upgrade, and the other way round.
 #[test]
 fn fields_that_a_reader_does_not_know_are_read_past_and_missing_ones_have_their_default() {
     let graph = mk_graph(&["shop/api:80"]);
-    let bytes = snapshot::encode(AT, AS_OF_MS, &graph);
-    let document: Value = serde_json::from_reader(flate2::read::GzDecoder::new(&*bytes)).unwrap();
-    let read = |document: &Value| {
-        snapshot::decode(&gzip(document.to_string().as_bytes()), Limits::SNAPSHOT).map(|it| it.graph)
-    };
-    let edge = "shop/deployment/web->shop/api:80";
+    let document = document(&snapshot::encode(AT, AS_OF_MS, &graph));
     let mut newer = document.clone();
-    newer["graph"]["edges"][edge]["spin"] = json!({"up": 1});
+    newer["edges"]["spin"] = json!([{"up": 1}]);
+    newer["edges"]["calls"][0]["spin"] = json!({"up": 1});
     newer["graph"]["namespaces"]["shop"]["mood"] = json!("fine");
     newer["written_by"] = json!("a newer one");
     assert_eq!(read(&newer).unwrap(), graph);
-    let mut older = document.clone();
-    let fields = older["graph"]["edges"][edge].as_object_mut().unwrap();
-    fields
-        .retain(|name, _| ["src", "dst", "protocol", "tls", "observedBy", "observed_by"].contains(&&**name));
+    let mut older = written_out(document.clone(), &graph);
+    assert_eq!(read(&older).unwrap(), graph);
+    let fields = older["graph"]["edges"]["shop/deployment/web->shop/api:80"].as_object_mut().unwrap();
+    fields.insert("spin".to_owned(), json!({"up": 1}));
     assert_eq!(read(&older).unwrap(), graph);
     // A whole map that the reader does not know may hold what answers depend on.
     let mut maps = document;
@@ -318,8 +365,8 @@ fn fields_that_a_reader_does_not_know_are_read_past_and_missing_ones_have_their_
 #[test]
 fn a_poisoned_snapshot_is_refused_with_what_is_wrong() {
     assert_eq!(
-        tampered(|document| *document = json!({"version": 2, "shape": "other"})),
-        "the snapshot has version 2 and this program reads version 1; run the same version everywhere"
+        tampered(|document| *document = json!({"version": 3, "shape": "other"})),
+        "the snapshot has version 3 and this program reads versions 1 and 2; run the same version everywhere"
     );
     assert_eq!(
         tampered(|document| document["entries"] = json!(1_000_000_000)),
@@ -331,14 +378,74 @@ fn a_poisoned_snapshot_is_refused_with_what_is_wrong() {
         "{sum}"
     );
     assert_eq!(
-        tampered(|document| document["graph"]["edges"]["shop/deployment/web->shop/api:80"]["dst"] =
-            json!("shop/db")),
+        tampered(|document| {
+            *document = written_out(document.clone(), &mk_graph(&["shop/api:80"]));
+            document["graph"]["edges"]["shop/deployment/web->shop/api:80"]["dst"] = json!("shop/db");
+        }),
         "the edge `shop/deployment/web->shop/api:80` has other ends than its id says"
     );
     let key = tampered(|document| document["graph"]["services"]["web"] = json!({}));
     assert!(key.contains("`web` is not of the form `namespace/name`"), "{key}");
     let garbage = chain(&snapshot::decode(b"hello", Limits::SNAPSHOT).unwrap_err());
     assert!(garbage.starts_with("the snapshot is not whole gzip data: "), "{garbage}");
+}
+
+#[test]
+fn a_poisoned_table_of_edges_is_refused_with_what_is_wrong() {
+    let said = "the edges of the snapshot cannot be put together: ";
+    for (change, wanted) in [
+        ((|edges| edges["call"] = json!([0, 0])) as fn(&mut Value), "the columns have [1, 1, 1, 2] rows"),
+        (|edges| edges["source"] = json!([1]), "row 0 names entry 1 of a list that has 1"),
+        (|edges| edges["destination"] = json!([7]), "row 0 names entry 7 of a list that has 1"),
+        (|edges| edges["client"] = json!([0]), "row 0 names entry 0 of a list that has 0"),
+        (|edges| edges["calls"] = json!([]), "row 0 names entry 0 of a list that has 0"),
+        (
+            |edges| edges["sources"] = json!(["web"]),
+            "an end of an edge cannot be read: `web` is not of the form `namespace/kind/name`",
+        ),
+    ] {
+        assert_eq!(tampered(|document| change(&mut document["edges"])), format!("{said}{wanted}"));
+    }
+    assert_eq!(
+        tampered(|document| document["graph"] = serde_json::to_value(mk_graph(&["shop/api:80"])).unwrap()),
+        format!("{said}they are there twice")
+    );
+    let twice = |edges: &mut Value| {
+        ["source", "destination", "call"].into_iter().for_each(|column| edges[column] = json!([0, 0]));
+        edges["client"] = json!([null, null]);
+    };
+    assert_eq!(
+        tampered(|document| {
+            twice(&mut document["edges"]);
+            document["entries"] = json!(3);
+        }),
+        "the snapshot has 2 entries and says it has 3"
+    );
+    assert_eq!(
+        tampered(|document| drop(document.as_object_mut().unwrap().remove("edges"))),
+        "the snapshot has 1 entries and says it has 2"
+    );
+    let other = tampered(|document| document["edges"]["destinations"] = json!(["shop/db"]));
+    assert!(other.starts_with("the checksum of the snapshot's keys is `"), "{other}");
+}
+
+/// A row of a few bytes may name a list of thousands.
+#[test]
+fn a_table_of_edges_is_put_together_up_to_the_limit() {
+    let workloads: Vec<_> = (0..1000).map(|at| format!("shop/deployment/w{at}")).collect();
+    let mut document = document(&snapshot::encode(AT, AS_OF_MS, &mk_graph(&["shop/api:80"])));
+    document["edges"]["calls"][0]["workloads"] = json!(workloads);
+    assert!(read(&document).is_ok());
+    for column in ["source", "destination", "call"] {
+        document["edges"][column] = json!(vec![0; 100]);
+    }
+    document["edges"]["client"] = json!(vec![Value::Null; 100]);
+    let limits = Limits { compressed: 1 << 20, decompressed: 1 << 20 };
+    assert!(document.to_string().len() < limits.decompressed / 10);
+    assert_eq!(
+        snapshot::decode(&gzip(document.to_string().as_bytes()), limits).unwrap_err().to_string(),
+        "the snapshot has more than 1048576 bytes in its edges; raise the limit if the mesh is really that large"
+    );
 }
 
 #[test]

@@ -1,21 +1,29 @@
 //! The whole graph at a position: gzip of a JSON document that a person can read with `gunzip` and `jq`.
 //!
 //! ```json
-//! {"version":1,"epoch":1,"seq":7,"as_of":1735689600000,"entries":2,"sum":"af63bd4c8601b7df","graph":{…}}
+//! {"version":2,"epoch":1,"seq":7,"as_of":1735689600000,"entries":2,"sum":"af63bd4c8601b7df","graph":{…},"edges":{…}}
 //! ```
+//!
+//! The edges are a table (`edges.rs`) beside the graph, whose own map of them is empty: written out they were nine tenths of
+//! the document. Version 1 wrote them out and is read as well, so that a controller may be the older one. A reader of
+//! version 1 refuses version 2.
 //!
 //! Gzip's own checksum covers the text. `sum` and `entries` cover what it means: they are made from the keys of all
 //! maps, so a document that says a key twice, or that another version wrote with maps this one does not know, is
 //! noticed. The numbers of the edges are not in it; they are in the newest [`frame`](super::frame).
 
-use super::{Limits, fnv1a, fnv1a_from, is_id_of, read_bounded};
+pub use super::edges::Error as EdgesError;
+use super::{Limits, edges::Table, fnv1a, fnv1a_from, fnv1a_of_all, is_id_of, read_bounded};
 use crate::{feed::Position, model::Graph};
 use flate2::{Compression, read::GzDecoder, write::GzEncoder};
+use imbl::OrdMap;
 use serde::{Deserialize, Serialize};
 use std::{borrow::Borrow, io::BufWriter};
 
-/// The version of the form that this code writes and reads.
-pub const VERSION: u32 = 1;
+/// The version of the form that this code writes.
+pub const VERSION: u32 = 2;
+/// The version that it reads besides, with the edges written out in the graph.
+pub const WRITTEN_OUT: u32 = 1;
 
 /// A snapshot that was read; the numbers of the edges come separately.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,7 +46,7 @@ pub enum Error {
     TooLarge {
         /// How many are accepted.
         limit: usize,
-        /// `compressed` or `decompressed`.
+        /// `compressed`, `decompressed`, or `in its edges`.
         form: &'static str,
     },
     /// Not gzip, cut short or damaged.
@@ -49,7 +57,7 @@ pub enum Error {
     Json(#[source] serde_json::Error),
     /// Written by another version.
     #[error(
-        "the snapshot has version {0} and this program reads version {VERSION}; run the same version everywhere"
+        "the snapshot has version {0} and this program reads versions {WRITTEN_OUT} and {VERSION}; run the same version everywhere"
     )]
     Version(u32),
     /// Not as many entries as it says.
@@ -71,6 +79,9 @@ pub enum Error {
     /// An edge under an id that is not made of its two ends.
     #[error("the edge `{0}` has other ends than its id says")]
     OtherEnds(String),
+    /// A table of edges that is not one.
+    #[error("the edges of the snapshot cannot be put together")]
+    Edges(#[source] EdgesError),
 }
 
 /// A snapshot of `graph` as bytes.
@@ -83,7 +94,8 @@ pub fn encode(position: Position, as_of_ms: i64, graph: &Graph) -> Vec<u8> {
         as_of: as_of_ms,
         entries,
         sum: format!("{sum:016x}"),
-        graph,
+        graph: &Graph { edges: OrdMap::new(), ..graph.clone() },
+        edges: Table::of(&graph.edges),
     };
     let gzip = GzEncoder::new(Vec::new(), Compression::new(1));
     // The serializer writes a few bytes at a time and the compressor has a price per call.
@@ -108,9 +120,20 @@ pub fn decode(bytes: &[u8], limits: Limits) -> Result<Topology, Error> {
     let text = read_bounded(GzDecoder::new(bytes), likely_size(bytes), limits.decompressed)
         .map_err(Error::Gzip)?
         .ok_or(Error::TooLarge { limit: limits.decompressed, form: "decompressed" })?;
-    let document: Read = serde_json::from_slice(&text).map_err(|error| not_a_snapshot(&text, error))?;
-    if document.version != VERSION {
-        return Err(Error::Version(document.version));
+    let mut document: Read = serde_json::from_slice(&text).map_err(|error| not_a_snapshot(&text, error))?;
+    drop(text);
+    match document.version {
+        WRITTEN_OUT => {}
+        VERSION => {
+            if !document.graph.edges.is_empty() {
+                return Err(Error::Edges(EdgesError::Twice));
+            }
+            document.graph.edges = std::mem::take(&mut document.edges)
+                .edges(limits.decompressed)
+                .map_err(Error::Edges)?
+                .ok_or(Error::TooLarge { limit: limits.decompressed, form: "in its edges" })?;
+        }
+        other => return Err(Error::Version(other)),
     }
     check(&document)?;
     Ok(Topology {
@@ -129,6 +152,7 @@ struct Written<'a> {
     entries: u64,
     sum: String,
     graph: &'a Graph,
+    edges: Table<'a>,
 }
 
 #[derive(Deserialize)]
@@ -140,6 +164,8 @@ struct Read {
     entries: u64,
     sum: String,
     graph: Graph,
+    #[serde(default)]
+    edges: Table<'static>,
 }
 
 #[derive(Deserialize)]
@@ -158,7 +184,9 @@ fn check(document: &Read) -> Result<(), Error> {
             wanted: document.sum.chars().take(32).collect(),
         });
     }
-    match document.graph.edges.iter().find(|(id, edge)| !is_id_of(id, edge)) {
+    // The ids of a table are made of its ends.
+    let mut written_out = document.graph.edges.iter().filter(|_| document.version == WRITTEN_OUT);
+    match written_out.find(|(id, edge)| !is_id_of(id, edge)) {
         Some((id, _)) => Err(Error::OtherEnds(id.to_string())),
         None => Ok(()),
     }
@@ -167,7 +195,7 @@ fn check(document: &Read) -> Result<(), Error> {
 /// A document of another version need not have this version's form; then the version is what is wrong with it.
 fn not_a_snapshot(text: &[u8], error: serde_json::Error) -> Error {
     match serde_json::from_slice::<VersionOnly>(text) {
-        Ok(VersionOnly { version }) if version != VERSION => Error::Version(version),
+        Ok(VersionOnly { version }) if ![WRITTEN_OUT, VERSION].contains(&version) => Error::Version(version),
         _ => Error::Json(error),
     }
 }
@@ -176,7 +204,7 @@ fn not_a_snapshot(text: &[u8], error: serde_json::Error) -> Error {
 fn keys(graph: &Graph) -> (u64, u64) {
     fn fold<'a, K: Borrow<str> + 'a>(name: &str, keys: impl Iterator<Item = &'a K>) -> (u64, u64) {
         let start = fnv1a_from(fnv1a(name.as_bytes()), b"/");
-        keys.fold((0, 0), |(count, sum), key| (count + 1, sum ^ fnv1a_from(start, key.borrow().as_bytes())))
+        fnv1a_of_all(start, keys.map(Borrow::borrow))
     }
     [
         fold("services", graph.services.keys()),
