@@ -65,13 +65,8 @@ pub(crate) fn snapshot(table: &mut Table) {
             hydrate,
             &note,
         );
-        if bytes.len() > Limits::SNAPSHOT.compressed || json.len() > Limits::SNAPSHOT.decompressed {
-            table.plain(
-                &format!("snapshot, {name}"),
-                "REFUSED by its own reader",
-                "",
-                "larger than Limits::SNAPSHOT",
-            );
+        if let Err(refused) = form::decode(&bytes, Limits::SNAPSHOT) {
+            table.plain(&format!("snapshot, {name}"), "REFUSED by its own reader", "", &refused.to_string());
         }
     }
 }
