@@ -11,13 +11,12 @@ pub(crate) mod proto;
 
 use linkerd_mcp_graph::{
     feed::Position,
-    metrics::Metrics,
-    query::{Part, Rollups},
+    query::{Part, Rollups, edges::Numbered},
 };
 use linkerd_mcp_proto::v1;
 
 /// How much of each thing an answer carries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Detail {
     /// Everything.
     Full,
@@ -30,8 +29,9 @@ pub(crate) enum Detail {
 /// What an answer is made from.
 pub(crate) struct Source<'a> {
     pub(crate) part: Part<'a>,
-    pub(crate) metrics: &'a Metrics,
-    pub(crate) rollups: Rollups,
+    /// The edges of the part with their numbers.
+    pub(crate) numbered: Vec<Numbered<'a>>,
+    pub(crate) rollups: Rollups<'a>,
     pub(crate) detail: Detail,
 }
 

@@ -277,11 +277,14 @@ impl View {
     }
 
     fn encode(&self, part: Part<'_>, format: Format, detail: Detail) -> Bytes {
+        let numbered = part.numbered(&self.metrics);
         let rollups = match detail {
             Detail::Edges => Rollups::default(),
-            Detail::Full | Detail::Summary => part.rollups(&self.graph, &self.index, &self.metrics),
+            Detail::Full | Detail::Summary => {
+                part.rollups(&self.graph, &self.index, &self.metrics, &numbered)
+            }
         };
-        let source = Source { part, metrics: &self.metrics, rollups, detail };
+        let source = Source { part, numbered, rollups, detail };
         match format {
             Format::Protobuf => proto::body(&source),
             Format::Json => json::body(&source),

@@ -56,6 +56,14 @@ pub struct EdgeMetrics {
     pub authorized_by: Arc<[Text]>,
 }
 
+/// Numbers for those who ask in the order of ids, see [`Metrics::in_order`].
+#[derive(Debug, Clone)]
+pub struct Rows<'a> {
+    /// The ids that are not behind the last one asked for, and their rows.
+    ids: &'a [EdgeId],
+    rows: &'a [EdgeMetrics],
+}
+
 // === impl Metrics ===
 
 impl Metrics {
@@ -71,9 +79,50 @@ impl Metrics {
         self.ids.binary_search(id).ok().and_then(|at| self.rows.get(at))
     }
 
+    /// The same for many edges, which must be asked for in the order of their ids, each once.
+    pub fn in_order(&self) -> Rows<'_> {
+        Rows { ids: &self.ids, rows: &self.rows }
+    }
+
     /// Every edge with its numbers.
     pub fn iter(&self) -> impl Iterator<Item = (&EdgeId, &EdgeMetrics)> {
         self.ids.iter().zip(self.rows.iter())
+    }
+}
+
+// === impl Rows ===
+
+impl<'a> Rows<'a> {
+    /// The numbers of one edge.
+    pub fn get(&mut self, id: &EdgeId) -> Option<&'a EdgeMetrics> {
+        // The next row is the wanted one for all edges of a stretch, and its id is often the very same text.
+        if self.ids.first() != Some(id) {
+            let before = self.before(id);
+            self.skip(before);
+            if self.ids.first() != Some(id) {
+                return None;
+            }
+        }
+        let row = self.rows.first();
+        self.skip(1);
+        row
+    }
+
+    /// How many ids are below `id`: looked for in steps that double, and then between the last two. That costs what
+    /// the distance weighs, and not what the mesh weighs.
+    fn before(&self, id: &EdgeId) -> usize {
+        let (mut below, mut step) = (0, 1);
+        while self.ids.get(below + step - 1).is_some_and(|it| it < id) {
+            below += step;
+            step *= 2;
+        }
+        let end = (below + step - 1).min(self.ids.len());
+        below + self.ids[below..end].partition_point(|it| it < id)
+    }
+
+    fn skip(&mut self, count: usize) {
+        self.ids = self.ids.get(count..).unwrap_or_default();
+        self.rows = self.rows.get(count..).unwrap_or_default();
     }
 }
 

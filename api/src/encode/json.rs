@@ -34,7 +34,7 @@ pub(crate) fn body(source: &Source<'_>) -> Bytes {
     section(
         &mut out,
         "edges",
-        part.edges.iter().map(|(id, it)| (id.as_str(), edge(it, source.metrics.get(id)))),
+        source.numbered.iter().map(|((id, it), numbers)| (id.as_str(), edge(it, *numbers))),
     );
     if source.detail != Detail::Edges {
         let spec = source.detail == Detail::Full;

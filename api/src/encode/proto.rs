@@ -13,6 +13,8 @@ use linkerd_mcp_proto::v1;
 use prost::encoding::message;
 use std::collections::BTreeMap;
 
+mod written;
+
 /// Fields of [`v1::MeshGraph`].
 const SERVICES: u32 = 2;
 const WORKLOADS: u32 = 3;
@@ -35,16 +37,8 @@ pub(crate) fn body(source: &Source<'_>) -> Bytes {
             message::encode(EXTERNALS, &external(id, it), &mut bytes);
         }
     }
-    let mut numbers = source.metrics.iter().peekable();
-    for (id, it) in &source.part.edges {
-        // Both are in the order of ids. For a small part of a large mesh looking up is cheaper than walking along.
-        let numbers = if source.part.edges.len() * 16 < source.metrics.ids.len() {
-            source.metrics.get(id)
-        } else {
-            while numbers.next_if(|(other, _)| *other < *id).is_some() {}
-            numbers.next_if(|(other, _)| *other == *id).map(|(_, numbers)| numbers)
-        };
-        message::encode(EDGES, &edge(id, it, numbers), &mut bytes);
+    for ((id, it), numbers) in &source.numbered {
+        written::edge(EDGES, id, it, *numbers, &mut bytes);
     }
     if source.detail != Detail::Edges {
         let spec = source.detail == Detail::Full;
@@ -234,20 +228,29 @@ fn external(id: &ExternalId, it: &External) -> v1::External {
     v1::External { id: id.to_string(), egress_network }
 }
 
+fn protocol(protocol: Protocol) -> i32 {
+    match protocol {
+        Protocol::Http => v1::Protocol::Http,
+        Protocol::Grpc => v1::Protocol::Grpc,
+        Protocol::Tcp => v1::Protocol::Tcp,
+    }
+    .into()
+}
+
+fn observed_by(observed_by: ObservedBy) -> i32 {
+    match observed_by {
+        ObservedBy::Client => v1::ObservedBy::Client,
+        ObservedBy::Server => v1::ObservedBy::Server,
+    }
+    .into()
+}
+
+/// In a change. Those of a graph are [`written`] without a message.
 fn edge(id: &EdgeId, it: &Edge, numbers: Option<&EdgeMetrics>) -> v1::Edge {
     let (tls, no_tls_reason) = match &it.tls {
         Tls::Mutual => (Some(true), String::new()),
         Tls::No { reason } => (Some(false), reason.to_string()),
         Tls::Unknown => (None, String::new()),
-    };
-    let protocol = match it.protocol {
-        Protocol::Http => v1::Protocol::Http,
-        Protocol::Grpc => v1::Protocol::Grpc,
-        Protocol::Tcp => v1::Protocol::Tcp,
-    };
-    let observed_by = match it.observed_by {
-        ObservedBy::Client => v1::ObservedBy::Client,
-        ObservedBy::Server => v1::ObservedBy::Server,
     };
     v1::Edge {
         id: id.to_string(),
@@ -256,13 +259,13 @@ fn edge(id: &EdgeId, it: &Edge, numbers: Option<&EdgeMetrics>) -> v1::Edge {
         src_namespace: it.src.namespace().unwrap_or_default().to_owned(),
         dst_namespace: it.dst.namespace().unwrap_or_default().to_owned(),
         dst_port: it.dst.port().unwrap_or_default().into(),
-        protocol: protocol.into(),
+        protocol: protocol(it.protocol),
         tls,
         no_tls_reason,
         client_identity: text(it.client_identity.as_ref()),
         server_identities: strings(&it.server_identities),
         backends: strings(&it.workloads).into_iter().chain(strings(&it.backends)).collect(),
-        observed_by: observed_by.into(),
+        observed_by: observed_by(it.observed_by),
         src_candidates: strings(&it.candidates),
         metrics: numbers.map(edge_metrics),
         target_cluster: text(it.target_cluster.as_ref()),

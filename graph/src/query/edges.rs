@@ -77,12 +77,16 @@ pub fn to<'a>(graph: &'a Graph, index: &Index, node: &Node) -> Vec<EdgeRef<'a>> 
 /// All edges with their numbers, where they are known, ordered by id. Edges and numbers are both in that order, so
 /// nothing is searched for.
 pub fn with_numbers<'a>(graph: &'a Graph, metrics: &'a Metrics) -> impl Iterator<Item = Numbered<'a>> {
-    let mut rows = metrics.iter().peekable();
-    graph.edges.iter().map(move |edge| {
-        // Numbers of edges that are not in the graph any more, or not yet.
-        while rows.next_if(|(id, _)| *id < edge.0).is_some() {}
-        (edge, rows.next_if(|(id, _)| *id == edge.0).map(|(_, numbers)| numbers))
-    })
+    numbered(&graph.edges, metrics)
+}
+
+/// `edges`, which are ordered by id, with their numbers, where they are known.
+pub fn numbered<'a>(
+    edges: impl IntoIterator<Item = EdgeRef<'a>>,
+    metrics: &'a Metrics,
+) -> impl Iterator<Item = Numbered<'a>> {
+    let mut rows = metrics.in_order();
+    edges.into_iter().map(move |edge| (edge, rows.get(edge.0)))
 }
 
 /// The `count` edges with the highest number, highest first, with that number. Edges whose number is zero or not

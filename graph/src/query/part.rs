@@ -2,7 +2,7 @@
 
 use super::{
     Index, Node, Rollups,
-    edges::{self, EdgeRef, under},
+    edges::{self, EdgeRef, Numbered, under},
 };
 use crate::{
     id::{Destination, EdgeId, ExternalId, ObjectId, PolicyId, ServiceId, Source, WorkloadId},
@@ -95,14 +95,26 @@ impl<'a> Part<'a> {
         part
     }
 
-    /// The numbers of the nodes of this part, from all of their edges, in the part or not.
-    pub fn rollups(&self, graph: &'a Graph, index: &Index, metrics: &Metrics) -> Rollups {
+    /// The edges with their numbers, where they are known.
+    pub fn numbered(&self, metrics: &'a Metrics) -> Vec<Numbered<'a>> {
+        edges::numbered(self.edges.iter().copied(), metrics).collect()
+    }
+
+    /// The numbers of the nodes of this part, from all of their edges, in the part or not. `own` are those of the part,
+    /// as [`Part::numbered`] gives them.
+    pub fn rollups(
+        &self,
+        graph: &'a Graph,
+        index: &Index,
+        metrics: &'a Metrics,
+        own: &[Numbered<'a>],
+    ) -> Rollups<'a> {
         if self.edges.len() == graph.edges.len() {
-            return Rollups::of(self.edges.iter().copied(), metrics);
+            return Rollups::of(own.iter().copied());
         }
         // Most of them are in the part already, and finding an edge in the graph costs more than all else here.
         let mut known: AHashSet<&EdgeId> = self.edges.iter().map(|(id, _)| *id).collect();
-        let mut around = self.edges.clone();
+        let mut around = Vec::new();
         let services = self.services.iter().map(|(id, _)| id.as_str());
         let workloads = self.workloads.iter().map(|(id, _)| id.as_str());
         for id in services.chain(workloads).flat_map(|key| index.callers(key)) {
@@ -117,10 +129,13 @@ impl<'a> Part<'a> {
             let calls = edges::from(graph, &Node::Workload((*id).clone()));
             around.extend(calls.into_iter().filter(|(id, _)| known.insert(id)));
         }
-        if around.len() > self.edges.len() {
-            around.sort_unstable_by_key(|(id, _)| *id);
+        if around.is_empty() {
+            return Rollups::of(own.iter().copied());
         }
-        Rollups::of(around, metrics)
+        let mut all: Vec<Numbered<'a>> = own.to_vec();
+        all.extend(around.into_iter().map(|edge| (edge, metrics.get(edge.0))));
+        all.sort_unstable_by_key(|((id, _), _)| *id);
+        Rollups::of(all)
     }
 
     /// Keeps only these edges and drops everything else.

@@ -1,9 +1,9 @@
 //! Sums of the numbers of a node's edges.
 
 use crate::{
-    id::{Destination, Source, Text},
-    metrics::{EdgeMetrics, Metrics},
-    query::edges::EdgeRef,
+    id::{Destination, Source},
+    metrics::EdgeMetrics,
+    query::edges::Numbered,
 };
 use std::collections::HashMap;
 
@@ -29,8 +29,8 @@ pub struct NodeRollup {
 
 /// The numbers of many nodes, from one pass over their edges.
 #[derive(Debug, Default)]
-pub struct Rollups {
-    nodes: HashMap<Text, Sums, ahash::RandomState>,
+pub struct Rollups<'a> {
+    nodes: HashMap<&'a str, Sums, ahash::RandomState>,
 }
 
 #[derive(Debug, Default)]
@@ -51,22 +51,13 @@ struct Sum {
 
 // === impl Rollups ===
 
-impl Rollups {
-    /// Sums up `edges`; ask only for nodes all of whose edges are among them. `edges` are ordered by id.
-    pub fn of<'a>(edges: impl IntoIterator<Item = EdgeRef<'a>>, metrics: &Metrics) -> Self {
+impl<'a> Rollups<'a> {
+    /// Sums up `edges`; ask only for nodes all of whose edges are among them. Sums depend on the order in the last of
+    /// their digits; that of ids is the usual one.
+    pub fn of(edges: impl IntoIterator<Item = Numbered<'a>>) -> Self {
         let mut rollups = Self::default();
-        let mut numbers = metrics.iter().peekable();
-        let edges: Vec<_> = edges.into_iter().collect();
-        // Both are in the order of ids. For a small part of a large mesh looking up is cheaper than walking along.
-        let few = edges.len() * 16 < metrics.ids.len();
-        for (id, edge) in edges {
-            let found = if few {
-                metrics.get(id)
-            } else {
-                while numbers.next_if(|(other, _)| *other < id).is_some() {}
-                numbers.next_if(|(other, _)| *other == id).map(|(_, numbers)| numbers)
-            };
-            let Some(numbers) = found else { continue };
+        for ((_, edge), numbers) in edges {
+            let Some(numbers) = numbers else { continue };
             if let Source::Workload(source) = &edge.src {
                 rollups.node(source.as_str()).outbound.add(numbers);
             }
@@ -90,11 +81,8 @@ impl Rollups {
         self.nodes.get(key).map(Sums::rollup).unwrap_or_default()
     }
 
-    fn node(&mut self, key: &str) -> &mut Sums {
-        if !self.nodes.contains_key(key) {
-            self.nodes.insert(key.into(), Sums::default());
-        }
-        self.nodes.get_mut(key).expect("inserted above where missing")
+    fn node(&mut self, key: &'a str) -> &mut Sums {
+        self.nodes.entry(key).or_default()
     }
 }
 

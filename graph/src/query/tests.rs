@@ -308,12 +308,14 @@ fn a_nodes_numbers_weigh_success_by_calls_and_leave_out_what_is_shared() {
     ]);
     let index = Index::of(&graph);
     let part = Part::of_edges(&graph, Vec::new(), &[node(&graph, "shop/deploy/web")]);
-    for rollups in [part.rollups(&graph, &index, &metrics), Rollups::of(&graph.edges, &metrics)] {
+    let own = part.numbered(&metrics);
+    let all = || Rollups::of(edges::with_numbers(&graph, &metrics));
+    for rollups in [part.rollups(&graph, &index, &metrics, &own), all()] {
         let sum = |rps, rate| Rollup { rps: Some(rps), success_rate: Some(rate), denied: None };
         let web = NodeRollup { inbound: sum(4.0, 0.75), outbound: sum(8.0, 0.625) };
         assert_eq!(rollups.get("shop/deployment/web"), web);
     }
-    let all = Rollups::of(&graph.edges, &metrics);
+    let all = all();
     assert_eq!(all.get("shop/deployment/cart").inbound, Rollup::default(), "some of it went to the canary");
     assert_eq!(all.get("shop/split").inbound.rps, Some(6.0));
 }
@@ -377,6 +379,24 @@ proptest! {
             let called = |hop: &&Hop| Node::of_destination(&graph.edges[&hop.edge].dst) == to;
             let depth = reached.hops.iter().find(called).map(|hop| hop.depth as usize);
             prop_assert_eq!(shortest_path(&graph, &from, &to).map(|path| path.len()), depth);
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn numbers_asked_for_in_order_are_those_of_each_edge(
+        known in prop::collection::btree_set(0..200u16, 0..150),
+        asked in prop::collection::btree_set(0..200u16, 0..150),
+    ) {
+        let id = |n: &u16| -> EdgeId { format!("shop/deployment/w{n:03}->shop/api:80").parse().unwrap() };
+        let row = |n: &u16| EdgeMetrics { rps: Some(f64::from(*n)), ..EdgeMetrics::default() };
+        let rows = known.iter().map(|n| (id(n), row(n))).collect();
+        let metrics = Metrics::new(MetricsStatus::default(), rows);
+        let mut in_order = metrics.in_order();
+        for n in &asked {
+            prop_assert_eq!(in_order.get(&id(n)), metrics.get(&id(n)));
+            prop_assert_eq!(metrics.get(&id(n)).is_some(), known.contains(n));
         }
     }
 }

@@ -230,7 +230,7 @@ fn rollup<'a>(
     let mut around: Vec<EdgeRef<'a>> = to.iter().chain(from).copied().collect();
     around.sort_unstable_by_key(|(id, _)| *id);
     around.dedup_by(|(a, _), (b, _)| a == b);
-    let sums = linkerd_mcp_graph::query::Rollups::of(around, &view.metrics);
+    let sums = linkerd_mcp_graph::query::Rollups::of(edges::numbered(around, &view.metrics));
     sums.get(node.key())
 }
 
