@@ -98,15 +98,23 @@ pub(crate) async fn graph(
     format: Format,
     metrics: &ApiMetrics,
 ) -> Result<Bytes, Refusal> {
-    let bytes = match part(view, question)? {
-        None => view.body(format, question.detail, metrics).await,
-        Some(part) => view.body_of(part, format, question.detail, metrics),
+    let detail = question.detail;
+    let bytes = match asked(view, question)? {
+        Asked::All => view.body(format, detail, metrics).await,
+        Asked::Namespace(namespace) => view.body_of_namespace(namespace, format, detail, metrics).await,
+        Asked::Part(part) => view.body_of(part, format, detail, metrics),
     };
     if bytes.len() > MAX_ANSWER { Err(Refusal::TooLarge(bytes.len())) } else { Ok(bytes) }
 }
 
-/// The part that was asked for; none for the whole graph.
-fn part<'a>(view: &'a View, question: &GraphQuestion) -> Result<Option<Part<'a>>, Refusal> {
+/// What was asked for.
+enum Asked<'a> {
+    All,
+    Namespace(&'a str),
+    Part(Part<'a>),
+}
+
+fn asked<'a>(view: &'a View, question: &'a GraphQuestion) -> Result<Asked<'a>, Refusal> {
     let (graph, index) = (&*view.graph, &view.index);
     let namespace = (!question.namespace.is_empty()).then_some(question.namespace.as_str());
     if let Some(namespace) = namespace {
@@ -114,7 +122,7 @@ fn part<'a>(view: &'a View, question: &GraphQuestion) -> Result<Option<Part<'a>>
     }
     let node = |name: &str| resolve_node(graph, name, namespace);
     let (edges, nodes): (Vec<EdgeRef<'_>>, Vec<Node>) = match (question.from.as_str(), question.to.as_str()) {
-        ("", "") => return Ok(namespace.map(|namespace| Part::of_namespace(graph, index, namespace))),
+        ("", "") => return Ok(namespace.map_or(Asked::All, Asked::Namespace)),
         (from, "") => {
             let from = node(from)?;
             (edges::from(graph, &from), vec![from])
@@ -136,7 +144,7 @@ fn part<'a>(view: &'a View, question: &GraphQuestion) -> Result<Option<Part<'a>>
         let ends = [edge.src.namespace(), edge.dst.namespace()];
         namespace.is_none_or(|namespace| ends.contains(&Some(namespace)))
     };
-    Ok(Some(Part::of_edges(graph, edges.into_iter().filter(in_namespace).collect(), &nodes)))
+    Ok(Asked::Part(Part::of_edges(graph, edges.into_iter().filter(in_namespace).collect(), &nodes)))
 }
 
 /// The root that was meant, its call graph, and the part of the graph that this is.

@@ -98,7 +98,8 @@ pub enum Encoded {
     Delta,
     /// New numbers, for all watchers of the whole graph.
     MetricFrame,
-    /// A part of a graph, for one caller.
+    /// A part of a graph: of a namespace for all callers of one revision, while there is room to keep it, of other parts
+    /// for one caller.
     Part,
 }
 

@@ -24,11 +24,16 @@ use linkerd_mcp_graph::{
 };
 use linkerd_mcp_proto::v1;
 use parking_lot::Mutex;
+use parts::{Parts, Room};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, OnceLock},
 };
 use tokio::sync::OnceCell;
+
+mod parts;
+#[cfg(test)]
+mod tests;
 
 /// One revision. Never changes; the replica replaces it.
 #[derive(Debug)]
@@ -53,6 +58,7 @@ pub struct View {
     pub scope: Scope,
     limited: Mutex<Vec<Limited>>,
     encoded: Encodings,
+    namespaces: Parts,
     /// The policies of the graph, read when the first question about them is asked.
     policies: OnceLock<Policies>,
     /// What is in it, counted when the first one asks.
@@ -91,7 +97,7 @@ const MAX_LIMITED: usize = 32;
 const INLINE_EDGES: usize = 2_000;
 
 /// The names of a format for its bodies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Format {
     Protobuf,
     Json,
@@ -105,6 +111,7 @@ impl View {
         as_of_ms: i64,
         index: Index,
     ) -> Self {
+        let namespaces = Parts::new(Room::default());
         let (encoded, policies) = (Encodings::default(), OnceLock::new());
         let (overview, findings) = (OnceLock::new(), Findings::default());
         Self {
@@ -119,6 +126,7 @@ impl View {
             scope: Scope::All,
             limited: Mutex::default(),
             encoded,
+            namespaces,
             policies,
             overview,
             findings,
@@ -155,6 +163,7 @@ impl View {
         let mut view = Self::new(Arc::new(graph), Arc::new(metrics), self.position, self.as_of_ms, index);
         (view.revision, view.frame, view.generation) = (self.revision, self.frame, self.generation);
         view.scope = Scope::Only(namespaces.clone());
+        view.namespaces = Parts::new(self.namespaces.room().clone());
         view
     }
 
@@ -244,7 +253,31 @@ impl View {
         .clone()
     }
 
-    /// The body of a part of the graph.
+    /// The body of a namespace, encoded at most once per revision while there is room to keep it.
+    pub(crate) async fn body_of_namespace(
+        self: &Arc<Self>,
+        namespace: &str,
+        format: Format,
+        detail: Detail,
+        metrics: &ApiMetrics,
+    ) -> Bytes {
+        let make = async {
+            let part = Part::of_namespace(&self.graph, &self.index, namespace);
+            if part.edges.len() <= INLINE_EDGES {
+                return self.body_of(part, format, detail, metrics);
+            }
+            drop(part);
+            let (namespace, metrics) = (Box::<str>::from(namespace), metrics.clone());
+            self.aside(move |view| {
+                let part = Part::of_namespace(&view.graph, &view.index, &namespace);
+                view.body_of(part, format, detail, &metrics)
+            })
+            .await
+        };
+        self.namespaces.get(namespace, (format, detail), make).await
+    }
+
+    /// The body of a part of the graph, for the one who asks.
     pub(crate) fn body_of(
         &self,
         part: Part<'_>,

@@ -25,7 +25,7 @@ use futures::stream;
 use linkerd_mcp_graph::{
     delta,
     feed::Position,
-    query::{Part, check_namespace, edges},
+    query::{check_namespace, edges},
 };
 use linkerd_mcp_proto::v1::{self, watch_mesh_graph_response::Event};
 use std::{sync::Arc, time::Duration};
@@ -266,8 +266,7 @@ impl Watcher {
         let body = match &self.namespace {
             None => view.body(Format::Protobuf, Detail::Full, metrics).await,
             Some(namespace) => {
-                let part = Part::of_namespace(&view.graph, &view.index, namespace);
-                view.body_of(part, Format::Protobuf, Detail::Full, metrics)
+                view.body_of_namespace(namespace, Format::Protobuf, Detail::Full, metrics).await
             }
         };
         let freshness = Some(self.service.replica.freshness(view));

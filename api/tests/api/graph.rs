@@ -64,6 +64,29 @@ async fn a_revision_is_encoded_once_however_often_it_is_asked_for() {
 }
 
 #[tokio::test]
+async fn a_namespace_is_encoded_once_per_revision_too() {
+    let rig = Rig::ready(config()).await;
+    let mut client = rig.client().await;
+    let mut ask = async || {
+        let mut answers = Vec::new();
+        for _ in 0..10 {
+            let request = GetMeshGraphRequest { namespace: "shop".into(), ..GetMeshGraphRequest::default() };
+            answers.push(ageless(client.get_mesh_graph(request).await.unwrap().into_inner().graph.unwrap()));
+            assert_eq!(rig.get("/v1/graph?namespace=shop").await.status, 200);
+        }
+        answers.dedup();
+        assert_eq!(answers.len(), 1, "all callers get the same");
+        let rps =
+            answers[0].edges.iter().find(|edge| edge.id == WEB_TO_CART).unwrap().metrics.clone().unwrap().rps;
+        (rps, rig.metrics.encodes(Encoded::Part))
+    };
+    let before = ask().await;
+    assert_eq!(before.1, 2, "once in each format");
+    rig.send(fixture::numbers(1, 99.0)).await;
+    assert_eq!(ask().await, (Some(99.0), 4));
+}
+
+#[tokio::test]
 async fn a_namespace_is_answered_with_its_nodes_and_the_edges_that_touch_it() {
     let rig = Rig::ready(config()).await;
     let request = GetMeshGraphRequest { namespace: "data".into(), ..GetMeshGraphRequest::default() };
