@@ -25,6 +25,7 @@ use linkerd_mcp_graph::{
 use linkerd_mcp_proto::v1;
 use parking_lot::Mutex;
 use parts::{Parts, Room};
+use ranked::Lists;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, OnceLock},
@@ -32,6 +33,7 @@ use std::{
 use tokio::sync::OnceCell;
 
 mod parts;
+pub(crate) mod ranked;
 #[cfg(test)]
 mod tests;
 
@@ -63,6 +65,7 @@ pub struct View {
     policies: OnceLock<Policies>,
     /// What is in it, counted when the first one asks.
     overview: OnceLock<Overview>,
+    ranked: Lists,
     findings: Findings,
 }
 
@@ -113,7 +116,7 @@ impl View {
     ) -> Self {
         let namespaces = Parts::new(Room::default());
         let (encoded, policies) = (Encodings::default(), OnceLock::new());
-        let (overview, findings) = (OnceLock::new(), Findings::default());
+        let (overview, ranked, findings) = (OnceLock::new(), Lists::default(), Findings::default());
         Self {
             graph,
             metrics,
@@ -129,6 +132,7 @@ impl View {
             namespaces,
             policies,
             overview,
+            ranked,
             findings,
         }
     }
@@ -188,6 +192,11 @@ impl View {
     /// What is in the mesh, counted at most once per view.
     pub(crate) fn overview(&self) -> &Overview {
         self.overview.get_or_init(|| overview(&self.graph, &self.metrics))
+    }
+
+    /// The edges of all there is that come first in this order.
+    pub(crate) fn ranked(&self, order: ranked::Order) -> Arc<ranked::List> {
+        self.ranked.get(&self.graph, &self.metrics, order)
     }
 
     /// What lint says of a namespace that is there, or of all; looked for at most once per graph. `mesh` is this view's,

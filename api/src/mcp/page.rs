@@ -94,6 +94,18 @@ impl Paging {
         room: usize,
         asked: &str,
         items: &[T],
+        row: impl FnMut(&T) -> R,
+    ) -> Result<(Vec<R>, Page), BadCursor> {
+        self.rows_of(items.len(), room, asked, items, row)
+    }
+
+    /// As [`Paging::rows_within`], of a list of `total` items, of which at least the first [`Paging::reach`] are `items`.
+    pub(crate) fn rows_of<T, R: Serialize>(
+        &self,
+        total: usize,
+        room: usize,
+        asked: &str,
+        items: &[T],
         mut row: impl FnMut(&T) -> R,
     ) -> Result<(Vec<R>, Page), BadCursor> {
         let list = fnv1a(asked.as_bytes());
@@ -110,10 +122,10 @@ impl Paging {
             }
             rows.push(row);
         }
-        let end = (start + rows.len()).min(items.len());
-        let more = items.len() - end;
+        let end = (start + rows.len()).min(total);
+        let more = total - end;
         let next_cursor = (more > 0).then(|| URL_SAFE_NO_PAD.encode(format!("{end}.{list:x}")));
-        Ok((rows, Page { total: items.len(), more, next_cursor }))
+        Ok((rows, Page { total, more, next_cursor }))
     }
 
     /// How many items from the first one on may be shown: those need to be in order, and no others.

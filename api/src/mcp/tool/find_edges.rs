@@ -5,7 +5,10 @@ use crate::mcp::{
     page::{Page, Paging},
     text::{data, number, quoted},
 };
-use crate::{answer::Refusal, view::View};
+use crate::{
+    answer::Refusal,
+    view::{View, ranked},
+};
 use linkerd_mcp_graph::{
     metrics::EdgeMetrics,
     model::{ObservedBy, Protocol, Tls},
@@ -133,9 +136,15 @@ async fn run(mut call: Call) -> Result<Answer, ToolError> {
     let asked = super::asked(&call);
     let arguments: Arguments = call.arguments()?;
     let view = call.view()?;
-    let found = find(&view, &arguments)?;
-    let (rows, page) = arguments.paging.rows(&asked, &found, |edge| EdgeRow::numbered(*edge))?;
-    Ok(call.dated(&view, Found { edges: rows, page }))
+    let paging = &arguments.paging;
+    let (edges, page) = if arguments.is_whole() && paging.reach() <= ranked::FIRST {
+        let list = view.ranked(arguments.order());
+        let room = paging.detail.bytes();
+        paging.rows_of(list.total, room, &asked, &list.first(), |edge| EdgeRow::numbered(*edge))?
+    } else {
+        paging.rows(&asked, &find(&view, &arguments)?, |edge| EdgeRow::numbered(*edge))?
+    };
+    Ok(call.dated(&view, Found { edges, page }))
 }
 
 /// What is asked for, of which those that may be shown are in order.
@@ -148,13 +157,12 @@ fn find<'a>(view: &'a View, arguments: &Arguments) -> Result<Vec<Numbered<'a>>, 
     let node =
         |name: &Option<String>| name.as_deref().map(|name| resolve_node(graph, name, namespace)).transpose();
     let (from, to) = (node(&arguments.from)?, node(&arguments.to)?);
-    let one_by_one = |edges: Vec<EdgeRef<'a>>| -> Vec<Numbered<'a>> {
-        edges.into_iter().map(|edge| (edge, view.metrics.get(edge.0))).collect()
-    };
+    let numbered =
+        |found: Vec<EdgeRef<'a>>| -> Vec<Numbered<'a>> { edges::numbered(found, &view.metrics).collect() };
     let mut found = match (&from, &to, namespace) {
-        (Some(from), _, _) => one_by_one(edges::from(graph, from)),
-        (None, Some(to), _) => one_by_one(edges::to(graph, index, to)),
-        (None, None, Some(namespace)) => one_by_one(edges::of_namespace(graph, index, namespace)),
+        (Some(from), _, _) => numbered(edges::from(graph, from)),
+        (None, Some(to), _) => numbered(edges::to(graph, index, to)),
+        (None, None, Some(namespace)) => numbered(edges::of_namespace(graph, index, namespace)),
         (None, None, None) => edges::with_numbers(graph, &view.metrics).collect(),
     };
     if let (Some(_), Some(to)) = (&from, &to) {
@@ -162,28 +170,38 @@ fn find<'a>(view: &'a View, arguments: &Arguments) -> Result<Vec<Numbered<'a>>, 
             edges::to(graph, index, to).into_iter().map(|(id, _)| id).collect();
         found.retain(|((id, _), _)| reaching.contains(id));
     }
-    if let Some(only) = arguments.only {
-        let trouble = match only {
+    let order = arguments.order();
+    if let Some(only) = order.only {
+        found.retain(|((_, edge), numbers)| edges::has(only, graph, edge, *numbers));
+    }
+    edges::rank(&mut found, order.by, arguments.paging.reach());
+    Ok(found)
+}
+
+// === impl Arguments ===
+
+impl Arguments {
+    /// True when all of the mesh is looked at.
+    fn is_whole(&self) -> bool {
+        self.from.is_none() && self.to.is_none() && self.namespace.is_none()
+    }
+
+    fn order(&self) -> ranked::Order {
+        let only = self.only.map(|only| match only {
             Only::NoMtls => Trouble::NoMtls,
             Only::Unmeshed => Trouble::Unmeshed,
             Only::Denied => Trouble::Denied,
-            Only::Failing => Trouble::Failing { below: arguments.below.unwrap_or(0.99) },
+            Only::Failing => Trouble::Failing { below: self.below.unwrap_or(0.99) },
+        });
+        let by = match (self.sort, self.only) {
+            (Some(Sort::Rps), _) => Rank::Rps,
+            (Some(Sort::ErrorRate), _) | (None, Some(Only::Failing)) => Rank::ErrorRate,
+            (Some(Sort::LatencyP99), _) => Rank::LatencyP99,
+            (Some(Sort::Denied), _) | (None, Some(Only::Denied)) => Rank::Denied,
+            (None, _) => Rank::Rps,
         };
-        found.retain(|((_, edge), numbers)| edges::has(trouble, graph, edge, *numbers));
+        ranked::Order { only, by }
     }
-    let rank = match (arguments.sort, arguments.only) {
-        (Some(Sort::Rps), _) => Rank::Rps,
-        (Some(Sort::ErrorRate), _) | (None, Some(Only::Failing)) => Rank::ErrorRate,
-        (Some(Sort::LatencyP99), _) => Rank::LatencyP99,
-        (Some(Sort::Denied), _) | (None, Some(Only::Denied)) => Rank::Denied,
-        (None, _) => Rank::Rps,
-    };
-    // Those without the number come last, in the order of their names.
-    let value = |numbers: Option<&EdgeMetrics>| numbers.and_then(|it| rank.of(it)).unwrap_or(-1.0);
-    edges::first(&mut found, arguments.paging.reach(), |((a, _), x), ((b, _), y)| {
-        value(*y).total_cmp(&value(*x)).then_with(|| a.cmp(b))
-    });
-    Ok(found)
 }
 
 // === impl EdgeRow ===
