@@ -4,6 +4,7 @@ use linkerd_mcp_graph::{
     id::{EdgeId, ServiceId},
     metrics::EdgeMetrics,
     model::{Edge, Namespace, ObservedBy, Protocol, Service, Tls, Workload},
+    query::edges::{self, Numbered, Rank, Trouble},
     status::MetricsStatus,
 };
 use prometheus_client::registry::Registry;
@@ -133,5 +134,33 @@ async fn callers_who_see_other_namespaces_never_get_each_others_answers() {
         }
         assert!(!seen.contains(&body), "{namespaces:?}");
         seen.push(body);
+    }
+}
+
+#[tokio::test]
+async fn edges_that_come_first_are_those_that_looking_at_all_of_them_finds() {
+    let graph = Arc::new(mk_graph(1));
+    let all = [None, Some(Trouble::Unmeshed), Some(Trouble::Failing { below: 0.5 }), Some(Trouble::Denied)];
+    for seed in 0..3 {
+        let numbers = Arc::new(mk_metrics(&graph, seed));
+        let view = mk_view(&graph, &numbers, Index::of(&graph));
+        let shop = view.only(&Arc::new(BTreeSet::from([Text::from("shop")])));
+        for (view, only, by) in
+            [view, shop].iter().flat_map(|view| all.map(|only| (view, only))).flat_map(|(view, only)| {
+                [Rank::Rps, Rank::ErrorRate, Rank::LatencyP99].map(|by| (view, only, by))
+            })
+        {
+            let mut wanted: Vec<Numbered<'_>> = edges::with_numbers(&view.graph, &view.metrics)
+                .filter(|((_, edge), row)| only.is_none_or(|only| edges::has(only, &view.graph, edge, *row)))
+                .collect();
+            wanted.sort_by(|((a, _), x), ((b, _), y)| {
+                let value = |row: &Option<&EdgeMetrics>| row.and_then(|row| by.of(row)).unwrap_or(-1.0);
+                value(y).total_cmp(&value(x)).then_with(|| a.cmp(b))
+            });
+            let list = view.ranked(ranked::Order { only, by });
+            assert_eq!((list.total, list.first()), (wanted.len(), wanted), "{only:?} {by:?}");
+            let again = view.ranked(ranked::Order { only, by });
+            assert!(Arc::ptr_eq(&list, &again), "nobody looks a second time while few orders are asked for");
+        }
     }
 }
