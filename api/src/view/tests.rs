@@ -30,7 +30,8 @@ fn mk_graph(seed: usize) -> Graph {
         graph.services.insert(ServiceId::new(namespace, &format!("w{n}")), Arc::new(service));
     }
     for (from, (namespace, n)) in names.iter().enumerate() {
-        for (to, (other, m)) in names.iter().enumerate().filter(|(to, _)| (from * 7 + to * 5 + seed) % 3 == 0)
+        for (to, (other, m)) in
+            names.iter().enumerate().filter(|(to, _)| (from * 7 + to * 5 + seed).is_multiple_of(3))
         {
             let (src, dst) = (format!("{namespace}/deployment/w{n}"), format!("{other}/w{m}:80"));
             let edge = Edge {

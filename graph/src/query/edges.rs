@@ -104,8 +104,9 @@ pub fn top<'a>(
     ranked
 }
 
-/// Brings the `count` edges with the highest number to the beginning, highest first; those whose number is not known come
-/// after all others, and among equals the order is that of ids. The rest follows in no order.
+/// Brings the `count` edges with the highest number to the beginning, highest first. The rest follows in no order.
+///
+/// Those whose number is not known come after all others, and among equals the order is that of ids.
 pub fn rank(edges: &mut [Numbered<'_>], by: Rank, count: usize) {
     let value = |numbers: Option<&EdgeMetrics>| numbers.and_then(|it| by.of(it)).unwrap_or(-1.0);
     first(edges, count, |((a, _), x), ((b, _), y)| value(*y).total_cmp(&value(*x)).then_with(|| a.cmp(b)));
