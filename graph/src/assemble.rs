@@ -3,7 +3,7 @@
 use crate::{
     fact::{ContainerPort, EndpointTarget, Key, Labels, Pod},
     facts::{Facts, profiled_service},
-    id::{ExternalId, ObjectId, ServiceId, Text, WorkloadId},
+    id::{ExternalId, ObjectId, ServiceId, Text, WorkloadId, service_account},
     kind::Kind,
     model::{External, Meshed, Namespace, Policy, Service, ServicePort, Template, Workload, WorkloadPort},
     policy::{self, PolicyCluster, selector::tells_pods_apart},
@@ -120,11 +120,16 @@ fn lists_port(annotation: &str, number: u16, name: &str) -> bool {
     })
 }
 
-/// A workload node; absent when it has no pods that still run and is no ExternalWorkload.
-pub fn workload(facts: &Facts, cluster: &Cluster, id: &WorkloadId) -> Option<Workload> {
+/// A workload node; absent when it has no pods that still run and is no ExternalWorkload. With it the identities that
+/// its pods and ExternalWorkloads present beside the one of the node.
+pub fn workload(facts: &Facts, cluster: &Cluster, id: &WorkloadId) -> (Option<Workload>, BTreeSet<Text>) {
     let pods: Vec<_> = facts.pods_of(id).into_iter().filter(|pod| !pod.ended).collect();
     if pods.is_empty() {
-        return external_workload(facts, id);
+        let workload = external_workload(facts, id);
+        let known = workload.as_ref().and_then(|workload| workload.identity.clone());
+        let mut more = external_identities(facts, id);
+        known.map(|known| more.remove(&known));
+        return (workload, more);
     }
     let meshed = count(&pods, |pod| pod.meshed());
     let mut services = BTreeSet::new();
@@ -141,13 +146,23 @@ pub fn workload(facts: &Facts, cluster: &Cluster, id: &WorkloadId) -> Option<Wor
         }
     }
     let first = &pods[0];
-    let identity = pods.iter().find(|pod| pod.meshed()).map(|pod| {
+    let identity_of = |pod: &Pod| {
         // The identity carries the namespace of the control plane that injected the pod.
         let linkerd_namespace =
             pod.control_plane.clone().unwrap_or_else(|| cluster.linkerd_namespace.clone());
         Cluster { linkerd_namespace, ..cluster.clone() }.identity(id.namespace(), &pod.service_account)
-    });
-    Some(Workload {
+    };
+    let mut with_proxy = pods.iter().filter(|pod| pod.meshed());
+    let of_identity = with_proxy.next();
+    let identity = of_identity.map(|pod| identity_of(pod));
+    let mut more = external_identities(facts, id);
+    if let Some(first) = of_identity {
+        let others = with_proxy.filter(|pod| {
+            (&pod.service_account, &pod.control_plane) != (&first.service_account, &first.control_plane)
+        });
+        more.extend(others.map(|pod| identity_of(pod)).filter(|it| Some(it) != identity.as_ref()));
+    }
+    let workload = Workload {
         meshed: Meshed::of(u32::try_from(pods.len()).unwrap_or(u32::MAX), meshed),
         pods: u32::try_from(pods.len()).unwrap_or(u32::MAX),
         pods_meshed: meshed,
@@ -176,7 +191,8 @@ pub fn workload(facts: &Facts, cluster: &Cluster, id: &WorkloadId) -> Option<Wor
                 external: false,
             }),
         ),
-    })
+    };
+    (Some(workload), more)
 }
 
 /// Joins what is alike to policy.
@@ -219,6 +235,15 @@ fn are_alike(
 ) -> bool {
     let bears = |(label, _): &(&Text, &Text)| !tells_pods_apart(label) || selected.contains(&***label);
     Arc::ptr_eq(a, b) || a == b || a.iter().filter(bears).eq(b.iter().filter(bears))
+}
+
+/// Identities that ExternalWorkloads present. One in the form of a ServiceAccount's is believed of pods alone.
+fn external_identities(facts: &Facts, id: &WorkloadId) -> BTreeSet<Text> {
+    let externals = facts.external_workloads_of(id).into_iter();
+    externals
+        .filter_map(|external| external.identity.clone())
+        .filter(|identity| service_account(identity).is_none())
+        .collect()
 }
 
 fn external_workload(facts: &Facts, id: &WorkloadId) -> Option<Workload> {

@@ -395,9 +395,13 @@ impl Facts {
     /// Follows ReplicaSets and Jobs up to what controls them. Owners of other kinds are topmost themselves, as the
     /// injector sees it; an owner that is gone or not known yet counts as topmost.
     pub fn topmost(&self, namespace: &Text, owner: &OwnerRef) -> WorkloadId {
-        let above = self.owner_between(namespace, owner).and_then(|owned| owned.owner.as_ref());
-        let top = above.unwrap_or(owner);
+        let top = self.above(namespace, owner);
         WorkloadId::new(namespace, &top.kind, &top.name)
+    }
+
+    /// The owner that [`Facts::topmost`] makes an id of.
+    pub(crate) fn above<'a>(&'a self, namespace: &Text, owner: &'a OwnerRef) -> &'a OwnerRef {
+        self.owner_between(namespace, owner).and_then(|owned| owned.owner.as_ref()).unwrap_or(owner)
     }
 
     /// What an ExternalWorkload belongs to: its owner, else itself.

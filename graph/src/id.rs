@@ -170,6 +170,11 @@ impl EdgeId {
     pub(crate) fn of_texts(source: &str, destination: &str) -> Self {
         Self::trusted([source, "->", destination].concat())
     }
+
+    /// Of its two halves as text, the first one with the arrow.
+    pub(crate) fn joined(source: &str, destination: &str) -> Self {
+        Self::trusted([source, destination].concat())
+    }
 }
 
 impl<T: Form> FromStr for Id<T> {

@@ -7,12 +7,12 @@ use crate::{
     assemble::{self, Cluster},
     fact::Change,
     facts::{Facts, Touched},
-    id::{EdgeId, ExternalId, ObjectId, PolicyId, ServiceId, Text},
+    id::{ExternalId, ObjectId, PolicyId, ServiceId, Text},
     kind::Kind,
     metrics::Metrics,
-    model::{Edge, Graph, Policy},
+    model::{Graph, Policy},
     status::{MetricsStatus, TopologyStatus, WatchState},
-    traffic::{self, Traffic},
+    traffic::{MoreIdentities, Survey, Traffic, edges::Assembled},
 };
 use imbl::OrdMap;
 use std::{
@@ -30,6 +30,7 @@ pub struct Index {
     touched: Touched,
     /// Namespaces that call each external: which EgressNetwork covers it depends on who asks.
     callers: BTreeMap<ExternalId, BTreeSet<Text>>,
+    more_identities: MoreIdentities,
 }
 
 impl Index {
@@ -43,6 +44,7 @@ impl Index {
             metrics: Arc::default(),
             touched: Touched::default(),
             callers: BTreeMap::new(),
+            more_identities: MoreIdentities::new(),
         }
     }
 
@@ -87,7 +89,12 @@ impl Index {
             put(&mut self.graph.services, id, assemble::service(&self.facts, id));
         }
         for id in &touched.workloads {
-            put(&mut self.graph.workloads, id, assemble::workload(&self.facts, &self.cluster, id));
+            let (workload, more) = assemble::workload(&self.facts, &self.cluster, id);
+            put(&mut self.graph.workloads, id, workload);
+            match more.is_empty() {
+                true => drop(self.more_identities.remove(id)),
+                false => drop(self.more_identities.insert(id.clone(), more.into_iter().collect())),
+            }
         }
         for (kind, key) in &touched.policies {
             let policy = assemble::policy(&self.facts, *kind, key);
@@ -102,20 +109,36 @@ impl Index {
         &self.graph
     }
 
+    /// What the edges of one poll are made from beside its traffic. They may be made elsewhere, by [`Survey::edges`],
+    /// while this index takes in changes, and come back by [`Index::polled`]. One poll after the other.
+    pub fn survey(&mut self, traffic: &Traffic) -> Survey {
+        self.refresh();
+        Survey::new(
+            traffic,
+            &self.facts,
+            &self.graph.workloads,
+            &self.more_identities,
+            (&self.graph.edges, &self.metrics),
+            &self.cluster.linkerd_namespace,
+        )
+    }
+
+    /// Takes in the edges and numbers of one poll.
+    pub fn polled(&mut self, assembled: Assembled, status: MetricsStatus) {
+        let Assembled { edges, ids, rows, externals } = assembled;
+        self.graph.edges = edges;
+        self.callers = externals;
+        self.refresh_externals();
+        self.metrics = Arc::new(Metrics { status, ids, rows });
+    }
+
     /// Takes in the answers of one poll: edges and their numbers are assembled anew.
     ///
     /// `now_ms` is milliseconds since the Unix epoch; edges without traffic are kept for `retain_ms` after they were
     /// last seen, without numbers.
     pub fn traffic(&mut self, traffic: &Traffic, status: MetricsStatus, now_ms: i64, retain_ms: i64) {
-        self.refresh();
-        let previous = (&self.graph.edges, &*self.metrics);
-        let assembled =
-            traffic::edges::assemble(&self.facts, &self.cluster, traffic, previous, now_ms, retain_ms);
-
-        replace_edges(&mut self.graph.edges, assembled.edges);
-        self.callers = assembled.externals;
-        self.refresh_externals();
-        self.metrics = Arc::new(Metrics::new(status, assembled.metrics));
+        let assembled = self.survey(traffic).edges(traffic, now_ms, retain_ms);
+        self.polled(assembled, status);
     }
 
     /// A poll that brought nothing: numbers stay as they are and are marked.
@@ -159,26 +182,6 @@ fn put<K: Ord + Clone, V: PartialEq>(map: &mut OrdMap<K, Arc<V>>, key: &K, value
         Some(value) => drop(map.insert(key.clone(), Arc::new(value))),
         None => drop(map.remove(key)),
     }
-}
-
-/// Makes `map` hold `edges` and nothing else. What is equal stays where it is: the next difference does not look at it.
-fn replace_edges(map: &mut OrdMap<EdgeId, Arc<Edge>>, edges: BTreeMap<EdgeId, Edge>) {
-    let (mut new, mut gone) = (Vec::new(), Vec::new());
-    let mut known = map.iter().peekable();
-    for (id, edge) in edges {
-        while let Some((other, _)) = known.next_if(|(other, _)| **other < id) {
-            gone.push(other.clone());
-        }
-        match known.next_if(|(other, _)| **other == id) {
-            Some((_, same)) if **same == edge => {}
-            _ => new.push((id, Arc::new(edge))),
-        }
-    }
-    gone.extend(known.map(|(id, _)| id.clone()));
-    for id in gone {
-        map.remove(&id);
-    }
-    map.extend(new);
 }
 
 fn put_policy(graph: &mut Graph, kind: Kind, namespace: &str, name: &str, policy: Option<Policy>) {

@@ -6,106 +6,125 @@
 
 mod clients;
 pub mod edges;
+mod judge;
+mod labels;
+mod numbered;
+mod places;
 mod servers;
+mod settle;
+mod survey;
+
+pub(crate) use survey::MoreIdentities;
+pub use survey::Survey;
 
 use crate::{
-    fact::{Key, OwnerRef},
+    fact::{Fact, Key, OwnerRef},
     facts::Facts,
-    id::{ExternalId, ServiceId, Text, WorkloadId, is_name, named},
-    promql::{
-        Ask,
-        answer::{Answer, Row},
-        queries::{DST_WORKLOAD, WORKLOAD},
-    },
+    id::{ExternalForm, Form as _, Text, WorkloadId, is_name, named},
+    kind::Kind,
+    promql::{Ask, answer::Answer},
 };
-use ahash::{AHashMap, AHashSet};
-use std::collections::BTreeSet;
+use labels::{Labels, Owner};
+use numbered::{Nth, Numbered};
 
 /// All rows of one poll.
-#[derive(Debug, Clone, Default, PartialEq)]
+///
+/// What rows repeat is numbered where it is read: text, names of workloads, destinations, and who calls what.
+#[derive(Debug, Clone, Default)]
 pub struct Traffic {
     clients: Vec<ClientRow>,
     calls: Vec<CallRow>,
     servers: Vec<ServerRow>,
-    scraped: Vec<(Key, Option<Named>)>,
-    texts: AHashSet<Text>,
+    /// In order.
+    scraped: Vec<Scraped>,
+    texts: Numbered<Text>,
+    /// Which texts can be names.
+    names: Vec<bool>,
+    named: Numbered<Named>,
+    destinations: Numbered<To>,
+    pairs: Numbered<(Nth, Nth)>,
+    ports: Numbered<Port>,
 }
 
-/// A workload as labels name it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+/// A workload as labels name it: namespace, kind and name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Named {
-    namespace: Text,
-    /// `deployment`, …, or `pod`.
-    kind: &'static str,
-    name: Text,
-}
-
-/// The workloads that names in rows stand for; each is looked up once in a poll.
-struct Names<'a> {
-    facts: &'a Facts,
-    known: AHashMap<&'a Named, WorkloadId>,
+    namespace: Nth,
+    owner: Owner,
+    name: Nth,
 }
 
 /// Where a client's proxy sent something.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum To {
-    Service {
-        id: ServiceId,
-        port: Option<u16>,
-        cluster: Option<Text>,
-        workload: Option<Named>,
-        target_port: Option<u16>,
-    },
-    Workload {
-        workload: Named,
-        port: Option<u16>,
-    },
-    External(ExternalId),
+    /// Namespace, name and port of a Service.
+    Service(Nth, Nth, Option<u16>),
+    /// A workload, as it is named, and the port of its pods.
+    Workload(Nth, Option<u16>),
+    /// An address outside the cluster.
+    External(Nth),
 }
 
-/// Counted by the client's proxy, by endpoint.
-#[derive(Debug, Clone, PartialEq)]
-struct ClientRow {
-    ask: Ask,
-    from: Named,
-    to: To,
-    /// `tls="true"`, and the reason where not; None on rows that do not say.
-    mutual: Option<bool>,
-    reason: Text,
-    server_id: Option<Text>,
-    failure: bool,
-    value: f64,
-}
-
-/// Counted by the client's proxy, by called Service.
-#[derive(Debug, Clone, PartialEq)]
-struct CallRow {
-    ask: Ask,
-    from: Named,
-    service: ServiceId,
+/// A port of a workload, as it is named, and who the server's proxy says called it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Port {
+    at: Nth,
     port: Option<u16>,
-    backend: Option<(ServiceId, Option<u16>)>,
-    failure: bool,
-    value: f64,
+    client: Client,
 }
 
 /// Who the server's proxy says called.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Client {
-    Identity(Text),
-    Unmeshed(Text),
+    Identity(Nth),
+    Unmeshed(Nth),
+}
+
+/// Counted by the client's proxy, by endpoint.
+#[derive(Debug, Clone)]
+struct ClientRow {
+    value: f64,
+    /// Caller and callee.
+    pair: Nth,
+    /// What answered.
+    workload: Option<Nth>,
+    cluster: Option<Nth>,
+    reason: Nth,
+    server_id: Option<Nth>,
+    target_port: Option<u16>,
+    ask: Ask,
+    /// `tls="true"`, and the reason where not; None on rows that do not say.
+    mutual: Option<bool>,
+    failure: bool,
+}
+
+/// Counted by the client's proxy, by called Service.
+#[derive(Debug, Clone)]
+struct CallRow {
+    value: f64,
+    /// Caller and called Service.
+    pair: Nth,
+    /// The Service that a route sent the calls to.
+    backend: Option<Nth>,
+    ask: Ask,
+    failure: bool,
 }
 
 /// Counted by the server's proxy.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 struct ServerRow {
-    ask: Ask,
-    at: Named,
-    port: Option<u16>,
-    client: Client,
-    authorization: Option<Text>,
-    failure: bool,
     value: f64,
+    port: Nth,
+    authorization: Option<Nth>,
+    ask: Ask,
+    failure: bool,
+}
+
+/// A pod whose proxy is scraped, and the workload that its labels name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Scraped {
+    pod: Key,
+    named: Option<Nth>,
 }
 
 /// What the scraped pods look like next to the pods Kubernetes knows.
@@ -127,14 +146,15 @@ impl Traffic {
             if row.value < 0.0 {
                 continue;
             }
+            let labels = Labels::of(row);
             match ask {
-                Ask::Scraped => self.read_scraped(row),
+                Ask::Scraped => self.read_scraped(&labels),
                 Ask::HttpCalls
                 | Ask::GrpcCalls
                 | Ask::HttpBackends
                 | Ask::GrpcBackends
                 | Ask::HttpRetries
-                | Ask::GrpcRetries => self.read_call(ask, row),
+                | Ask::GrpcRetries => self.read_call(ask, &labels, row.value),
                 Ask::ServedResponses
                 | Ask::ServedRequests
                 | Ask::ServedGrpc
@@ -143,9 +163,12 @@ impl Traffic {
                 | Ask::HttpDenied
                 | Ask::TcpAllowed
                 | Ask::TcpDenied
-                | Ask::Unrouted => self.read_server(ask, row),
-                _ => self.read_client(ask, row),
+                | Ask::Unrouted => self.read_server(ask, &labels, row.value),
+                _ => self.read_client(ask, &labels, row.value),
             }
+        }
+        if ask == Ask::Scraped {
+            self.scraped.sort_by(|a, b| a.pod.cmp(&b.pod));
         }
     }
 
@@ -154,221 +177,215 @@ impl Traffic {
         self.clients.is_empty() && self.servers.is_empty() && self.calls.is_empty() && self.scraped.is_empty()
     }
 
-    /// Holds the scraped pods against the pods Kubernetes knows.
+    /// Holds the scraped pods against the pods Kubernetes knows. Both are in order, so none is looked for.
     pub fn coverage(&self, facts: &Facts) -> Coverage {
-        let scraped: BTreeSet<&Key> = self.scraped.iter().map(|(key, _)| key).collect();
-        let unscraped = facts
-            .all(crate::kind::Kind::Pod)
-            .filter_map(|fact| match fact {
-                crate::fact::Fact::Pod(pod) if pod.meshed() && !pod.ended && !scraped.contains(&pod.key) => {
-                    Some(pod.key.clone())
+        let mut coverage = Coverage::default();
+        let mut scraped = self.scraped.iter().peekable();
+        for fact in facts.all(Kind::Pod) {
+            let Fact::Pod(pod) = fact else { continue };
+            while scraped.next_if(|row| row.pod < pod.key).is_some() {}
+            let mut seen = false;
+            while let Some(row) = scraped.next_if(|row| row.pod == pod.key) {
+                seen = true;
+                if row.named.is_some_and(|nth| !self.names_workload_of(nth, pod, facts)) {
+                    coverage.mislabelled.push(pod.key.clone());
                 }
-                _ => None,
-            })
-            .collect();
-        let mislabelled = self
-            .scraped
-            .iter()
-            .filter(|(key, named)| match (facts.pod(key), named) {
-                (Some(pod), Some(named)) => facts.workload_of(pod) != named.resolve(facts),
-                _ => false,
-            })
-            .map(|(key, _)| key.clone())
-            .collect();
-        Coverage { unscraped, mislabelled }
+            }
+            if !seen && pod.meshed() && !pod.ended {
+                coverage.unscraped.push(pod.key.clone());
+            }
+        }
+        coverage
     }
 
-    fn read_scraped(&mut self, row: &Row<'_>) {
-        let (namespace, pod) = (row.get("namespace"), row.get("pod"));
-        if is_name(namespace) && is_name(pod) {
-            let key = Key { namespace: self.text(namespace), name: self.text(pod) };
-            let named = self.labelled(row, "namespace", WORKLOAD);
-            self.scraped.push((key, named));
+    fn names_workload_of(&self, nth: Nth, pod: &crate::fact::Pod, facts: &Facts) -> bool {
+        let named = *self.named.get(nth);
+        let namespace = self.texts.get(named.namespace);
+        match &pod.owner {
+            // Most pods: said without making ids of both.
+            Some(owner) if !named.owner.owned() && *namespace == pod.key.namespace => {
+                let top = facts.above(namespace, owner);
+                top.kind.eq_ignore_ascii_case(named.owner.kind()) && top.name == *self.texts.get(named.name)
+            }
+            _ => facts.workload_of(pod) == self.resolve(nth, facts),
         }
     }
 
-    fn read_client(&mut self, ask: Ask, row: &Row<'_>) {
-        let Some(from) = self.source(row) else { return };
-        let Some(to) = self.destination(ask, row) else { return };
-        let mutual = match row.get("tls") {
+    fn read_scraped(&mut self, labels: &Labels<'_>) {
+        if let (Some(namespace), Some(name)) = (self.name(labels.namespace), self.name(labels.pod)) {
+            let named = self.workload(labels.namespace, labels.source);
+            let pod =
+                Key { namespace: self.texts.get(namespace).clone(), name: self.texts.get(name).clone() };
+            self.scraped.push(Scraped { pod, named });
+        }
+    }
+
+    fn read_client(&mut self, ask: Ask, labels: &Labels<'_>, value: f64) {
+        let Some(from) = self.source(labels) else { return };
+        let Some((to, workload)) = self.destination(ask, labels) else { return };
+        let pair = self.pair(from, to);
+        let mutual = match labels.tls {
             "" => None,
             tls => Some(tls == "true"),
         };
-        let reason = self.text(match row.get("no_tls_reason") {
-            "" => row.get("tls"),
+        let reason = self.text(match labels.no_tls_reason {
+            "" => labels.tls,
             reason => reason,
         });
-        let server_id = Some(row.get("server_id")).filter(|id| !id.is_empty()).map(|id| self.text(id));
-        let failure = row.get("classification") == "failure";
-        self.clients.push(ClientRow { ask, from, to, mutual, reason, server_id, failure, value: row.value });
+        let target_port = match to {
+            To::External(_) => None,
+            _ => labels.target_port.parse().ok(),
+        };
+        let cluster = match to {
+            To::Service(..) => self.filled(labels.dst_target_cluster),
+            _ => None,
+        };
+        let server_id = self.filled(labels.server_id);
+        let failure = labels.classification == "failure";
+        self.clients.push(ClientRow {
+            value,
+            pair,
+            workload,
+            cluster,
+            reason,
+            server_id,
+            target_port,
+            ask,
+            mutual,
+            failure,
+        });
     }
 
-    fn read_call(&mut self, ask: Ask, row: &Row<'_>) {
-        let Some(from) = self.source(row) else { return };
-        let service = |namespace: &str, name: &str| {
-            (is_name(row.get(namespace)) && is_name(row.get(name)))
-                .then(|| ServiceId::new(row.get(namespace), row.get(name)))
-        };
-        let Some(parent) = service("parent_namespace", "parent_name") else { return };
-        let backend =
-            service("backend_namespace", "backend_name").map(|id| (id, row.get("backend_port").parse().ok()));
+    fn read_call(&mut self, ask: Ask, labels: &Labels<'_>, value: f64) {
+        let Some(from) = self.source(labels) else { return };
+        let port = labels.parent_port.parse().ok();
+        let Some(parent) = self.service(labels.parent_namespace, labels.parent_name, port) else { return };
+        let port = labels.backend_port.parse().ok();
+        let backend = self.service(labels.backend_namespace, labels.backend_name, port);
+        let backend = backend.map(|backend| self.destinations.number(backend));
         let failure = match ask {
-            Ask::GrpcCalls => !row.get("error").is_empty() || grpc_failure(row.get("grpc_status")),
-            _ => !row.get("error").is_empty() || row.get("http_status").starts_with('5'),
+            Ask::GrpcCalls => !labels.error.is_empty() || grpc_failure(labels.grpc_status),
+            _ => !labels.error.is_empty() || labels.http_status.starts_with('5'),
         };
-        let port = row.get("parent_port").parse().ok();
-        self.calls.push(CallRow { ask, from, service: parent, port, backend, failure, value: row.value });
+        let pair = self.pair(from, parent);
+        self.calls.push(CallRow { value, pair, backend, ask, failure });
     }
 
-    fn read_server(&mut self, ask: Ask, row: &Row<'_>) {
-        let Some(at) = self.source(row) else { return };
-        let client = match (row.get("client_id"), row.get("tls"), row.get("no_tls_reason")) {
-            ("", "true", _) => Client::Unmeshed(self.text("no_client_certificate")),
-            ("", "opaque", _) => Client::Unmeshed(self.text("application_tls")),
-            ("", tls, "") => Client::Unmeshed(self.text(if tls.is_empty() { "unknown" } else { tls })),
-            ("", _, reason) => Client::Unmeshed(self.text(reason)),
-            (identity, _, _) => Client::Identity(self.text(identity)),
+    fn read_server(&mut self, ask: Ask, labels: &Labels<'_>, value: f64) {
+        let Some(at) = self.source(labels) else { return };
+        let (meshed, name) = match (labels.client_id, labels.tls, labels.no_tls_reason) {
+            ("", "true", _) => (false, "no_client_certificate"),
+            ("", "opaque", _) => (false, "application_tls"),
+            ("", "", "") => (false, "unknown"),
+            ("", tls, "") => (false, tls),
+            ("", _, reason) => (false, reason),
+            (identity, _, _) => (true, identity),
         };
-        let (Client::Identity(name) | Client::Unmeshed(name)) = &client;
         if !named(name) {
             return;
         }
-        let authorization = match (row.get("authz_kind"), row.get("authz_name")) {
+        let name = self.text(name);
+        let client = if meshed { Client::Identity(name) } else { Client::Unmeshed(name) };
+        let authorization = match (labels.authz_kind, labels.authz_name) {
             (_, "") => None,
             ("default" | "", name) => Some(self.text(name)),
             (kind, name) => Some(self.text(&format!("{}/{name}", kind.to_ascii_lowercase()))),
         };
-        let failure = row.get("classification") == "failure";
-        let port = row.get("target_port").parse().ok();
-        self.servers.push(ServerRow { ask, at, port, client, authorization, failure, value: row.value });
+        let failure = labels.classification == "failure";
+        let port = self.ports.number(Port { at, port: labels.target_port.parse().ok(), client });
+        self.servers.push(ServerRow { value, port, authorization, ask, failure });
     }
 
     /// The workload whose proxy was scraped; None for rows that another branch has by pod, and for labels that are no
     /// names.
-    fn source(&mut self, row: &Row<'_>) -> Option<Named> {
-        if !is_name(row.get("namespace")) {
-            return None;
-        }
-        match row.get("branch") {
-            "src" => is_name(row.get("pod")).then(|| Named {
-                namespace: self.text(row.get("namespace")),
-                kind: "pod",
-                name: self.text(row.get("pod")),
-            }),
-            _ => self.labelled(row, "namespace", WORKLOAD),
+    fn source(&mut self, labels: &Labels<'_>) -> Option<Nth> {
+        match labels.branch {
+            "src" => self.workload(labels.namespace, Some((Owner::Pod, labels.pod))),
+            _ => self.workload(labels.namespace, labels.source),
         }
     }
 
-    fn labelled(&mut self, row: &Row<'_>, namespace: &str, labels: &[&'static str]) -> Option<Named> {
-        let label = labels.iter().find(|label| !row.get(label).is_empty())?;
-        if !is_name(row.get(namespace)) || !is_name(row.get(label)) {
-            return None;
-        }
-        let kind = match label.trim_start_matches("dst_") {
-            "k8s_job" => "job",
-            "external_workload" => "externalworkload",
-            _ => label.trim_start_matches("dst_"),
-        };
-        Some(Named {
-            namespace: self.text(row.get(namespace)),
-            kind: kind_of(kind),
-            name: self.text(row.get(label)),
-        })
+    fn workload(&mut self, namespace: &str, workload: Option<(Owner, &str)>) -> Option<Nth> {
+        let (owner, name) = workload?;
+        let (namespace, name) = (self.name(namespace)?, self.name(name)?);
+        Some(self.named.number(Named { namespace, owner, name }))
     }
 
-    fn destination(&mut self, ask: Ask, row: &Row<'_>) -> Option<To> {
-        let namespace = row.get("dst_namespace");
+    fn service(&mut self, namespace: &str, name: &str, port: Option<u16>) -> Option<To> {
+        Some(To::Service(self.name(namespace)?, self.name(name)?, port))
+    }
+
+    /// Where a row's traffic went, and what answered.
+    fn destination(&mut self, ask: Ask, labels: &Labels<'_>) -> Option<(To, Option<Nth>)> {
+        let namespace = labels.dst_namespace;
         if namespace.is_empty() {
-            let address = row.get("target_addr");
-            return address.parse().ok().map(To::External);
+            let address = labels.target_addr;
+            return ExternalForm::accepts(address).then(|| (To::External(self.text(address)), None));
         }
-        if !is_name(namespace) {
-            return None;
-        }
+        self.name(namespace)?;
         let latency = matches!(ask, Ask::LatencyP50 | Ask::LatencyP95 | Ask::LatencyP99);
-        let mut workload = self.labelled(row, "dst_namespace", DST_WORKLOAD);
+        let mut workload = self.workload(namespace, labels.target);
         if workload.is_none() {
             // Another branch has rows without workload labels by pod.
-            if row.get("branch").is_empty() && !latency {
+            if labels.branch.is_empty() && !latency {
                 return None;
             }
-            let pod = row.get("dst_pod");
-            if is_name(pod) {
-                workload = Some(Named { namespace: self.text(namespace), kind: "pod", name: self.text(pod) });
+            workload = self.workload(namespace, Some((Owner::Pod, labels.dst_pod)));
+        }
+        match labels.dst_service {
+            "" => workload.map(|named| (To::Workload(named, labels.target_port.parse().ok()), Some(named))),
+            name => Some((self.service(namespace, name, authority_port(labels.authority))?, workload)),
+        }
+    }
+
+    fn pair(&mut self, from: Nth, to: To) -> Nth {
+        let to = self.destinations.number(to);
+        self.pairs.number((from, to))
+    }
+
+    fn text(&mut self, text: &str) -> Nth {
+        match self.texts.find(text) {
+            Some(known) => known,
+            None => {
+                self.names.push(is_name(text));
+                self.texts.number(text.into())
             }
         }
-        let target_port = row.get("target_port").parse().ok();
-        match row.get("dst_service") {
-            "" => workload.map(|workload| To::Workload { workload, port: target_port }),
-            service => is_name(service).then(|| To::Service {
-                id: ServiceId::new(namespace, service),
-                port: authority_port(row.get("authority")),
-                cluster: Some(row.get("dst_target_cluster"))
-                    .filter(|name| !name.is_empty())
-                    .map(|name| self.text(name)),
-                workload,
-                target_port,
-            }),
-        }
     }
 
-    fn text(&mut self, text: &str) -> Text {
-        if let Some(known) = self.texts.get(text) {
-            return known.clone();
-        }
-        let new: Text = text.into();
-        self.texts.insert(new.clone());
-        new
-    }
-}
-
-// === impl Names ===
-
-impl<'a> Names<'a> {
-    fn new(facts: &'a Facts) -> Self {
-        Self { facts, known: AHashMap::new() }
+    /// None for a label that is absent.
+    fn filled(&mut self, text: &str) -> Option<Nth> {
+        (!text.is_empty()).then(|| self.text(text))
     }
 
-    fn of(&mut self, named: &'a Named) -> WorkloadId {
-        self.known.entry(named).or_insert_with(|| named.resolve(self.facts)).clone()
+    /// None for what cannot be a name.
+    fn name(&mut self, text: &str) -> Option<Nth> {
+        self.filled(text).filter(|nth| self.names[nth.index()])
     }
-}
 
-// === impl Named ===
-
-impl Named {
     /// The topmost owner. Source labels name ReplicaSets of Argo Rollouts and Jobs of CronJobs; those are followed up.
-    fn resolve(&self, facts: &Facts) -> WorkloadId {
-        match self.kind {
-            "pod" => {
-                facts.pod(&Key { namespace: self.namespace.clone(), name: self.name.clone() }).map_or_else(
-                    || WorkloadId::new(&self.namespace, "pod", &self.name),
-                    |pod| facts.workload_of(pod),
-                )
+    fn resolve(&self, nth: Nth, facts: &Facts) -> WorkloadId {
+        let named = *self.named.get(nth);
+        let (namespace, name) = (self.texts.get(named.namespace), self.texts.get(named.name));
+        let topmost = |kind: &str| {
+            let owner = OwnerRef { kind: kind.into(), name: name.clone() };
+            facts.topmost(namespace, &owner)
+        };
+        match named.owner {
+            Owner::Pod => {
+                let key = Key { namespace: namespace.clone(), name: name.clone() };
+                facts.pod(&key).map_or_else(|| self.unowned(named), |pod| facts.workload_of(pod))
             }
-            "replicaset" => self.owner(facts, "ReplicaSet"),
-            "job" => self.owner(facts, "Job"),
-            kind => WorkloadId::new(&self.namespace, kind, &self.name),
+            Owner::ReplicaSet => topmost("ReplicaSet"),
+            Owner::Job => topmost("Job"),
+            _ => self.unowned(named),
         }
     }
 
-    fn owner(&self, facts: &Facts, kind: &str) -> WorkloadId {
-        facts.topmost(&self.namespace, &OwnerRef { kind: kind.into(), name: self.name.clone() })
+    /// The workload of this very name.
+    fn unowned(&self, named: Named) -> WorkloadId {
+        WorkloadId::new(self.texts.get(named.namespace), named.owner.kind(), self.texts.get(named.name))
     }
-}
-
-fn kind_of(label: &str) -> &'static str {
-    const KINDS: [&str; 8] = [
-        "deployment",
-        "statefulset",
-        "daemonset",
-        "replicaset",
-        "replicationcontroller",
-        "job",
-        "cronjob",
-        "externalworkload",
-    ];
-    KINDS.into_iter().find(|kind| *kind == label).unwrap_or("pod")
 }
 
 /// gRPC statuses Linkerd counts as failures, by the names the route metrics use.

@@ -58,7 +58,7 @@ fn mk_graph(seed: usize) -> Graph {
 fn mk_metrics(graph: &Graph, seed: usize) -> Metrics {
     let gone: EdgeId = "data/deployment/gone->shop/w1:80".parse().unwrap();
     let ids = graph.edges.keys().cloned().chain([gone]).enumerate();
-    let known = ids.filter(|(at, _)| (at + seed) % 5 != 0).map(|(at, id)| {
+    let known = ids.filter(|(at, _)| !(at + seed).is_multiple_of(5)).map(|(at, id)| {
         let rps = Some((at * 37 + seed) as f64 / 7.0);
         (id, EdgeMetrics { rps, success_rate: Some(0.3), ..EdgeMetrics::default() })
     });

@@ -1,15 +1,11 @@
 //! What clients' proxies counted, gathered by caller and callee.
 
-use super::{CallRow, ClientRow, Names, To, Traffic};
-use crate::{
-    id::{Destination, Text, WorkloadId},
-    promql::Ask,
+use super::{
+    CallRow, ClientRow, Traffic,
+    numbered::{Few, Nth},
+    places::{At, Places},
 };
-use ahash::AHashMap;
-use std::collections::{BTreeMap, BTreeSet};
-
-/// Caller and callee.
-pub(super) type Pair = (WorkloadId, Destination);
+use crate::promql::Ask;
 
 /// By endpoint families (`response_total`, `tcp_*`): each retry counts, split routes show under their backends.
 #[derive(Debug, Clone, Default)]
@@ -30,9 +26,9 @@ pub(super) struct ByEndpoint {
     pub(super) received: Option<f64>,
     pub(super) responses_tls: Security,
     pub(super) tcp_tls: Security,
-    pub(super) workloads: BTreeSet<WorkloadId>,
-    pub(super) target_ports: BTreeSet<u16>,
-    pub(super) cluster: Option<Text>,
+    pub(super) workloads: Few<At>,
+    pub(super) target_ports: Few<u16>,
+    pub(super) cluster: Option<Nth>,
 }
 
 /// How much of the traffic is mutual TLS.
@@ -40,8 +36,8 @@ pub(super) struct ByEndpoint {
 pub(super) struct Security {
     pub(super) mutual: f64,
     pub(super) total: f64,
-    pub(super) reasons: BTreeMap<Text, f64>,
-    pub(super) servers: BTreeSet<Text>,
+    pub(super) reasons: Few<Nth, f64>,
+    pub(super) servers: Few<Nth>,
 }
 
 /// By called Service (`outbound_*_route_*`): a call is a call, however often it was retried and whoever answered.
@@ -51,106 +47,61 @@ pub(super) struct Calls {
     pub(super) failed: f64,
     pub(super) grpc: bool,
     pub(super) retries: Option<f64>,
-    pub(super) backends: BTreeMap<Destination, f64>,
+    pub(super) backends: Few<At, f64>,
 }
 
-/// Everything clients' proxies counted.
+/// Everything clients' proxies counted, by the place of caller and callee in [`Places::pairs`].
 #[derive(Debug, Clone, Default)]
 pub(super) struct Clients {
-    // Boxed, because they are large and are put in order after they were gathered.
-    pub(super) endpoints: BTreeMap<Pair, Box<ByEndpoint>>,
-    pub(super) calls: BTreeMap<Pair, Box<Calls>>,
-}
-
-/// While rows come in. Every edge has a dozen of them: finding by hash is several times as fast as by order.
-#[derive(Default)]
-struct Gathered {
-    endpoints: AHashMap<Pair, Box<ByEndpoint>>,
-    calls: AHashMap<Pair, Box<Calls>>,
+    pub(super) endpoints: Vec<Option<ByEndpoint>>,
+    pub(super) calls: Vec<Option<Calls>>,
 }
 
 impl Clients {
-    pub(super) fn gather<'a>(traffic: &'a Traffic, names: &mut Names<'a>) -> Self {
-        let mut gathered = Gathered::default();
+    pub(super) fn gather(traffic: &Traffic, places: &Places<'_>) -> Self {
+        let pairs = places.pairs.len();
+        let mut gathered = Self { endpoints: vec![None; pairs], calls: vec![None; pairs] };
         for row in &traffic.clients {
-            gathered.endpoint(row, names);
+            let entry = &mut gathered.endpoints[places.pair_of[row.pair.index()].index()];
+            entry.get_or_insert_default().add(row, places);
         }
         for row in &traffic.calls {
-            gathered.call(row, names);
+            let entry = &mut gathered.calls[places.pair_of[row.pair.index()].index()];
+            entry.get_or_insert_default().add(row, places);
         }
-        let Gathered { endpoints, calls } = gathered;
-        Self { endpoints: endpoints.into_iter().collect(), calls: calls.into_iter().collect() }
+        gathered
+    }
+
+    /// What is known of calls between two, by their number.
+    pub(super) fn made(&self, pair: At) -> Option<&Calls> {
+        self.calls[pair.index()].as_ref().filter(|calls| calls.rate() > 0.0)
     }
 }
 
-impl Gathered {
-    fn endpoint<'a>(&mut self, row: &'a ClientRow, names: &mut Names<'a>) {
-        let (destination, workload, target_port, cluster) = match &row.to {
-            To::Service { id, port, cluster, workload, target_port } => {
-                (Destination::Service(id.clone(), *port), workload.as_ref(), *target_port, cluster.as_ref())
-            }
-            To::Workload { workload, port } => {
-                (Destination::Workload(names.of(workload), *port), Some(workload), *port, None)
-            }
-            To::External(id) => (Destination::External(id.clone()), None, None, None),
-        };
-        let entry = self.endpoints.entry((names.of(&row.from), destination)).or_default();
-        let value = row.value;
-        match row.ask {
-            Ask::Responses if row.failure => entry.failed += value,
-            Ask::Responses => entry.ok += value,
-            Ask::Requests => entry.requests += value,
-            Ask::RequestsEver => entry.in_flight += value,
-            Ask::ResponsesEver => entry.in_flight -= value,
-            Ask::GrpcResponses => entry.grpc = true,
-            Ask::Forbidden => entry.forbidden += value,
-            Ask::LatencyP50 => entry.latency[0] = Some(value),
-            Ask::LatencyP95 => entry.latency[1] = Some(value),
-            Ask::LatencyP99 => entry.latency[2] = Some(value),
-            Ask::TcpOpened => *entry.opened.get_or_insert_default() += value,
-            Ask::TcpOpen => *entry.open.get_or_insert_default() += value,
-            Ask::TcpSent => *entry.sent.get_or_insert_default() += value,
-            Ask::TcpReceived => *entry.received.get_or_insert_default() += value,
-            _ => {}
-        }
-        entry.http |= matches!(row.ask, Ask::Responses | Ask::Requests | Ask::RequestsEver);
-        let tcp = matches!(row.ask, Ask::TcpOpened | Ask::TcpOpen | Ask::TcpSent | Ask::TcpReceived);
-        if tcp {
-            entry.tcp_tls.add(row);
-        } else if row.ask == Ask::Responses {
-            entry.responses_tls.add(row);
-        }
-        if value > 0.0 {
-            entry.target_ports.extend(target_port);
-            if tcp || matches!(row.ask, Ask::Responses | Ask::Requests) {
-                entry.workloads.extend(workload.map(|workload| names.of(workload)));
-            }
-        }
-        if cluster.is_some() {
-            entry.cluster = cluster.cloned();
-        }
-    }
-
-    fn call<'a>(&mut self, row: &'a CallRow, names: &mut Names<'a>) {
-        let destination = Destination::Service(row.service.clone(), row.port);
-        let entry = self.calls.entry((names.of(&row.from), destination)).or_default();
+impl Calls {
+    fn add(&mut self, row: &CallRow, places: &Places<'_>) {
         match row.ask {
             Ask::HttpCalls | Ask::GrpcCalls => {
                 if row.failure {
-                    entry.failed += row.value;
+                    self.failed += row.value;
                 } else {
-                    entry.ok += row.value;
+                    self.ok += row.value;
                 }
-                entry.grpc |= row.ask == Ask::GrpcCalls && row.value > 0.0;
+                self.grpc |= row.ask == Ask::GrpcCalls && row.value > 0.0;
             }
             Ask::HttpBackends | Ask::GrpcBackends => {
-                if let Some((id, port)) = &row.backend {
-                    *entry.backends.entry(Destination::Service(id.clone(), *port)).or_default() += row.value;
+                if let Some(backend) = row.backend {
+                    *self.backends.entry(places.destination_of[backend.index()]) += row.value;
                 }
             }
-            Ask::HttpRetries | Ask::GrpcRetries => *entry.retries.get_or_insert_default() += row.value,
+            Ask::HttpRetries | Ask::GrpcRetries => *self.retries.get_or_insert_default() += row.value,
             _ => {}
         }
+    }
+
+    /// Calls per second.
+    pub(super) fn rate(&self) -> f64 {
+        self.ok + self.failed
     }
 }
 
@@ -163,9 +114,11 @@ impl Security {
         self.total += row.value;
         if mutual {
             self.mutual += row.value;
-            self.servers.extend(row.server_id.clone());
+            if let Some(server) = row.server_id {
+                self.servers.insert(server);
+            }
         } else {
-            *self.reasons.entry(row.reason.clone()).or_default() += row.value;
+            *self.reasons.entry(row.reason) += row.value;
         }
     }
 
@@ -173,14 +126,55 @@ impl Security {
     pub(super) fn merge(&mut self, other: &Self) {
         self.mutual += other.mutual;
         self.total += other.total;
-        for (reason, value) in &other.reasons {
-            *self.reasons.entry(reason.clone()).or_default() += value;
+        for (reason, value) in other.reasons.iter() {
+            *self.reasons.entry(reason) += value;
         }
-        self.servers.extend(other.servers.iter().cloned());
+        self.servers.extend(&other.servers);
     }
 }
 
 impl ByEndpoint {
+    fn add(&mut self, row: &ClientRow, places: &Places<'_>) {
+        let value = row.value;
+        match row.ask {
+            Ask::Responses if row.failure => self.failed += value,
+            Ask::Responses => self.ok += value,
+            Ask::Requests => self.requests += value,
+            Ask::RequestsEver => self.in_flight += value,
+            Ask::ResponsesEver => self.in_flight -= value,
+            Ask::GrpcResponses => self.grpc = true,
+            Ask::Forbidden => self.forbidden += value,
+            Ask::LatencyP50 => self.latency[0] = Some(value),
+            Ask::LatencyP95 => self.latency[1] = Some(value),
+            Ask::LatencyP99 => self.latency[2] = Some(value),
+            Ask::TcpOpened => *self.opened.get_or_insert_default() += value,
+            Ask::TcpOpen => *self.open.get_or_insert_default() += value,
+            Ask::TcpSent => *self.sent.get_or_insert_default() += value,
+            Ask::TcpReceived => *self.received.get_or_insert_default() += value,
+            _ => {}
+        }
+        self.http |= matches!(row.ask, Ask::Responses | Ask::Requests | Ask::RequestsEver);
+        let tcp = matches!(row.ask, Ask::TcpOpened | Ask::TcpOpen | Ask::TcpSent | Ask::TcpReceived);
+        if tcp {
+            self.tcp_tls.add(row);
+        } else if row.ask == Ask::Responses {
+            self.responses_tls.add(row);
+        }
+        if value > 0.0 {
+            if let Some(port) = row.target_port {
+                self.target_ports.insert(port);
+            }
+            if let Some(workload) = row.workload
+                && (tcp || matches!(row.ask, Ask::Responses | Ask::Requests))
+            {
+                self.workloads.insert(places.workload_of[workload.index()]);
+            }
+        }
+        if row.cluster.is_some() {
+            self.cluster = row.cluster;
+        }
+    }
+
     /// Attempts per second that were answered or failed.
     pub(super) fn responses(&self) -> f64 {
         self.ok + self.failed

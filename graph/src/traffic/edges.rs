@@ -12,22 +12,23 @@
 //! 4. A denial looks like success to the client (status 403), so it is taken out of the success rate.
 
 use super::{
-    Client, Names, Traffic,
-    clients::{ByEndpoint, Calls, Clients, Pair, Security},
-    servers::{self, Call, Served},
+    Client, Survey, Traffic,
+    clients::{ByEndpoint, Calls, Clients, Security},
+    judge::judge,
+    numbered::{Few, Nth},
+    places::{At, Call, Places},
+    servers::{self, Served, ranks},
+    settle::Settled,
 };
 use crate::{
-    assemble::Cluster,
-    fact::{Fact, Pod},
-    facts::Facts,
     id::{Destination, EdgeId, ExternalId, Source, Text, WorkloadId},
-    kind::Kind,
-    metrics::{EdgeMetrics, Metrics},
+    metrics::EdgeMetrics,
     model::{Edge, ObservedBy, Protocol, Tls},
 };
-use ahash::{AHashMap, AHashSet};
+use ahash::AHashMap;
 use imbl::OrdMap;
 use std::{
+    cmp::Ordering,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
@@ -35,93 +36,201 @@ use std::{
 /// The edges of one poll.
 #[derive(Debug, Clone, Default)]
 pub struct Assembled {
-    /// Edges by id.
-    pub edges: BTreeMap<EdgeId, Edge>,
-    /// Their numbers, in any order.
-    pub metrics: Vec<(EdgeId, EdgeMetrics)>,
+    /// Edges by id. Those that are as they were before are the same values.
+    pub edges: OrdMap<EdgeId, Arc<Edge>>,
+    /// Their ids in order; `rows` has the numbers in the same order.
+    pub ids: Arc<[EdgeId]>,
+    /// Numbers of the edge at the same place in `ids`.
+    pub rows: Arc<[EdgeMetrics]>,
     /// Destinations outside the cluster, with the namespaces that call them.
     pub externals: BTreeMap<ExternalId, BTreeSet<Text>>,
 }
 
 /// An edge being made, with what is needed to find the server's side of it.
 #[derive(Debug, Clone)]
-struct Draft {
-    edge: Edge,
-    numbers: EdgeMetrics,
-    identity: Option<Text>,
-    target_ports: BTreeSet<u16>,
-    forbidden: f64,
+pub(super) struct Draft {
+    pub(super) edge: Edge,
+    pub(super) numbers: EdgeMetrics,
+    /// The client's identity as rows have it.
+    pub(super) identity: Option<Nth>,
+    /// What answered.
+    pub(super) workloads: Few<At>,
+    pub(super) target_ports: Few<u16>,
+    pub(super) authorizations: Few<Nth>,
+    pub(super) forbidden: f64,
 }
 
-/// Makes edges of `traffic`. Edges of `previous` without traffic stay, without numbers, until `retain_ms` after they
-/// were last seen. `now_ms` is the time of the poll in milliseconds since the Unix epoch.
-pub fn assemble(
-    facts: &Facts,
-    cluster: &Cluster,
-    traffic: &Traffic,
-    previous: (&OrdMap<EdgeId, Arc<Edge>>, &Metrics),
-    now_ms: i64,
-    retain_ms: i64,
-) -> Assembled {
-    let mut names = Names::new(facts);
-    let clients = Clients::gather(traffic, &mut names);
-    let served = servers::gather(traffic, &mut names);
-    let mut identities = Identities { facts, cluster, known: AHashMap::new(), bearers: AHashMap::new() };
-
-    let mut drafts: BTreeMap<EdgeId, Draft> = BTreeMap::new();
-    for (pair, calls) in clients.calls.iter().filter(|(_, calls)| calls.ok + calls.failed > 0.0) {
-        add(&mut drafts, called(pair, calls, &clients, identities.of(&pair.0)));
-    }
-    for (pair, endpoint) in &clients.endpoints {
-        if let Some(draft) = answered(pair, endpoint, &clients, identities.of(&pair.0)) {
-            add(&mut drafts, draft);
-        }
-    }
-    let unmatched = judge(&mut drafts, &served);
-    for (call, served) in
-        unmatched.into_iter().filter(|(call, _)| *call.at.namespace() != *cluster.linkerd_namespace)
-    {
-        if served.flowing() {
-            let draft = seen_by_server(call, served, &mut identities);
-            drafts.entry(EdgeId::new(&draft.edge.src, &draft.edge.dst)).or_insert(draft);
-        }
-    }
-
-    let mut assembled = Assembled::default();
-    let mut edges = Vec::with_capacity(drafts.len());
-    for (id, mut draft) in drafts {
-        draft.numbers.last_seen_ms = Some(now_ms);
-        assembled.metrics.push((id.clone(), draft.numbers));
-        edges.push((id, draft.edge));
-    }
-    assembled.edges = edges.into_iter().collect();
-    retain(&mut assembled, previous, now_ms, retain_ms);
-    for edge in assembled.edges.values() {
-        if let Destination::External(id) = &edge.dst {
-            assembled.externals.entry(id.clone()).or_default().extend(edge.src.namespace().map(Text::from));
-        }
-    }
-    assembled
+/// An id in two parts: source with the arrow, and destination. They order as the ids do, because an arrow cannot be in
+/// a source.
+#[derive(Debug)]
+pub(super) struct Parts {
+    sources: Vec<String>,
+    destinations: Vec<String>,
 }
 
-fn add(drafts: &mut BTreeMap<EdgeId, Draft>, draft: Draft) {
-    drafts.insert(EdgeId::new(&draft.edge.src, &draft.edge.dst), draft);
+// === impl Survey ===
+
+impl Survey {
+    /// Makes edges of `traffic`. Edges from before without traffic stay, without numbers, until `retain_ms` after they
+    /// were last seen. `now_ms` is the time of the poll in milliseconds since the Unix epoch.
+    pub fn edges(&self, traffic: &Traffic, now_ms: i64, retain_ms: i64) -> Assembled {
+        let places = Places::new(traffic, self);
+        let clients = Clients::gather(traffic, &places);
+        let served = servers::gather(traffic, &places);
+
+        let parts = Parts::of(&places);
+        let (mut drafts, pairs) = client_drafts(&places, &clients, &parts);
+        let unmatched = judge(&mut drafts, &served, &places);
+        let unseen = self.unseen(unmatched, &places);
+        let mut settled = Settled::of(self, drafts, &pairs, &parts);
+        settled.add(unseen);
+        settled.assemble(&places, now_ms, retain_ms)
+    }
+
+    /// What only servers' proxies saw, in the order of ids.
+    fn unseen(&self, unmatched: Vec<&(Call, Served)>, places: &Places<'_>) -> Vec<(EdgeId, Draft)> {
+        let ours = |call: &Call| *places.workload(call.at).namespace() == *self.linkerd_namespace;
+        let flowing: Vec<_> =
+            unmatched.into_iter().filter(|(call, served)| !ours(call) && served.flowing()).collect();
+        if flowing.is_empty() {
+            return Vec::new();
+        }
+        let bearers = self.bearers();
+        let mut drafts: Vec<(EdgeId, Draft)> = flowing
+            .into_iter()
+            .map(|(call, served)| {
+                let draft = seen_by_server(call, served, places, &bearers);
+                (EdgeId::new(&draft.edge.src, &draft.edge.dst), draft)
+            })
+            .collect();
+        drafts.sort_by(|(a, _), (b, _)| a.cmp(b));
+        drafts.dedup_by(|(later, _), (first, _)| later == first);
+        drafts
+    }
+}
+
+/// Edges that clients' proxies saw, in the order of their ids, and the pairs they are between.
+fn client_drafts(places: &Places<'_>, clients: &Clients, parts: &Parts) -> (Vec<Draft>, Vec<(At, At)>) {
+    let sources = ranks(parts.sources.len(), |at| &parts.sources[at]);
+    let destinations = ranks(parts.destinations.len(), |at| &parts.destinations[at]);
+    let rank =
+        |(from, to): &(At, At)| u64::from(sources[from.index()]) << 32 | u64::from(destinations[to.index()]);
+    let mut order: Vec<(u64, At)> =
+        places.pairs.iter().enumerate().map(|(index, pair)| (rank(pair), At::new(index))).collect();
+    order.sort_unstable();
+
+    let made = Made::of(places, clients);
+    let (mut drafts, mut pairs) = (Vec::with_capacity(order.len()), Vec::with_capacity(order.len()));
+    for (_, pair) in order {
+        let draft = match (clients.made(pair), &clients.endpoints[pair.index()]) {
+            (Some(calls), _) => Some(called(pair, calls, &made)),
+            (None, Some(endpoint)) => answered(pair, endpoint, &made),
+            (None, None) => None,
+        };
+        if let Some(draft) = draft {
+            drafts.push(draft);
+            pairs.push(places.pairs[pair.index()]);
+        }
+    }
+    (drafts, pairs)
+}
+
+/// What drafts of clients are made from.
+struct Made<'a> {
+    places: &'a Places<'a>,
+    clients: &'a Clients,
+    /// Places of pairs, where any call was sent on to another Service.
+    pairs: AHashMap<(At, At), At>,
+    /// What endpoints answered for other Services than their own, requests per second by pair.
+    for_others: AHashMap<At, f64>,
+}
+
+// === impl Made ===
+
+impl<'a> Made<'a> {
+    fn of(places: &'a Places<'a>, clients: &'a Clients) -> Self {
+        let mut made = Self { places, clients, pairs: AHashMap::new(), for_others: AHashMap::new() };
+        let mut shares: Vec<(At, At, f64)> = Vec::new();
+        let mut elsewhere = false;
+        for (index, calls) in clients.calls.iter().enumerate() {
+            let Some(calls) = calls else { continue };
+            let (_, to) = places.pairs[index];
+            elsewhere |= calls.backends.iter().any(|(backend, _)| backend != to);
+        }
+        if elsewhere {
+            made.pairs =
+                places.pairs.iter().enumerate().map(|(index, pair)| (*pair, At::new(index))).collect();
+        }
+        for (index, calls) in clients.calls.iter().enumerate() {
+            let Some(calls) = calls else { continue };
+            let (from, to) = places.pairs[index];
+            for (backend, rate) in calls.backends.iter() {
+                // An edge with calls of its own is made of those.
+                if let Some(pair) = made.pair(At::new(index), from, to, backend)
+                    && clients.made(pair).is_none()
+                {
+                    shares.push((pair, to, rate));
+                }
+            }
+        }
+        // Sums of numbers depend on their order, and edges must not depend on the order of rows.
+        shares.sort_by(|(a, a_to, _), (b, b_to, _)| {
+            a.cmp(b).then_with(|| places.destination(*a_to).cmp(places.destination(*b_to)))
+        });
+        for (pair, _, rate) in shares {
+            *made.for_others.entry(pair).or_default() += rate;
+        }
+        made
+    }
+
+    /// The place of the pair of `from` and `backend`; `pair` is that of `from` and `to`.
+    fn pair(&self, pair: At, from: At, to: At, backend: At) -> Option<At> {
+        if backend == to { Some(pair) } else { self.pairs.get(&(from, backend)).copied() }
+    }
+
+    fn client_edge(&self, pair: At, security: &Security, workloads: &Few<At>) -> Edge {
+        let (src, dst) = self.places.pairs[pair.index()];
+        let identity = self.places.identity(src);
+        Edge {
+            src: Source::Workload(self.places.workload(src).clone()),
+            dst: self.places.destination(dst).clone(),
+            protocol: Protocol::Http,
+            tls: tls(security, self.places),
+            client_identity: identity.filter(|_| security.mutual > 0.0).cloned(),
+            server_identities: self.places.texts(&security.servers),
+            workloads: self.places.workloads(workloads),
+            backends: Vec::new(),
+            observed_by: ObservedBy::Client,
+            candidates: Vec::new(),
+            target_cluster: None,
+        }
+    }
+
+    fn identity_number(&self, pair: At) -> Option<Nth> {
+        self.places.identity_number(self.places.pairs[pair.index()].0)
+    }
+
+    fn cluster(&self, cluster: Option<Nth>) -> Option<Text> {
+        cluster.map(|cluster| self.places.text(cluster).clone())
+    }
 }
 
 /// An edge to a Service that route metrics say was called.
-fn called(pair: &Pair, calls: &Calls, clients: &Clients, identity: Option<Text>) -> Draft {
-    let (src, dst) = pair;
-    let endpoint = |dst: &Destination| clients.endpoints.get(&(src.clone(), dst.clone())).map(AsRef::as_ref);
-    let backends: Vec<&Destination> =
-        calls.backends.iter().filter(|(_, rate)| **rate > 0.0).map(|(backend, _)| backend).collect();
+fn called(pair: At, calls: &Calls, made: &Made<'_>) -> Draft {
+    let (src, dst) = made.places.pairs[pair.index()];
+    let mut backends: Vec<At> =
+        calls.backends.iter().filter(|(_, rate)| *rate > 0.0).map(|(backend, _)| backend).collect();
+    backends.sort_by(|a, b| made.places.destination(*a).cmp(made.places.destination(*b)));
     let elsewhere = backends.iter().any(|backend| *backend != dst);
+    let endpoint =
+        |to: At| made.pair(pair, src, dst, to).and_then(|pair| made.clients.endpoints[pair.index()].as_ref());
     let answering: Vec<&ByEndpoint> = if backends.is_empty() {
         endpoint(dst).into_iter().collect()
     } else {
-        backends.iter().filter_map(|backend| endpoint(backend)).collect()
+        backends.iter().filter_map(|backend| endpoint(*backend)).collect()
     };
 
-    let rate = calls.ok + calls.failed;
+    let rate = calls.rate();
     let grpc = calls.grpc || answering.iter().any(|endpoint| endpoint.grpc);
     let (ok, failed) = match (grpc && !calls.grpc, answering.as_slice()) {
         // The route families show HTTP 200 for every gRPC call.
@@ -150,36 +259,32 @@ fn called(pair: &Pair, calls: &Calls, clients: &Clients, identity: Option<Text>)
     if let Some(only) = only {
         [numbers.p50_ms, numbers.p95_ms, numbers.p99_ms] = only.latency;
     }
-    let services = backends.iter().filter(|_| elsewhere).filter_map(|backend| match backend {
-        Destination::Service(id, _) => Some(id.clone()),
-        _ => None,
-    });
+    let services =
+        backends.iter().filter(|_| elsewhere).filter_map(|backend| match made.places.destination(*backend) {
+            Destination::Service(id, _) => Some(id.clone()),
+            _ => None,
+        });
+    let (mut workloads, mut target_ports) = (Few::default(), Few::default());
+    for endpoint in &answering {
+        workloads.extend(&endpoint.workloads);
+        target_ports.extend(&endpoint.target_ports);
+    }
     let edge = Edge {
         protocol: if grpc { Protocol::Grpc } else { Protocol::Http },
-        workloads: answering
-            .iter()
-            .flat_map(|endpoint| endpoint.workloads.iter().cloned())
-            .collect::<BTreeSet<_>>()
-            .into_iter()
-            .collect(),
         backends: services.collect::<BTreeSet<_>>().into_iter().collect(),
-        target_cluster: only.and_then(|only| only.cluster.clone()),
-        ..client_edge(src, dst, &security, identity.as_ref())
+        target_cluster: made.cluster(only.and_then(|only| only.cluster)),
+        ..made.client_edge(pair, &security, &workloads)
     };
     // A backend's own count of 403s may hold those of other calls; the client's share of the calls bounds it.
     let forbidden = answering.iter().map(|endpoint| endpoint.forbidden).sum::<f64>().min(calls.ok);
-    let target_ports = answering.iter().flat_map(|endpoint| endpoint.target_ports.iter().copied()).collect();
-    Draft { edge, numbers, identity, target_ports, forbidden }
+    let (identity, authorizations) = (made.identity_number(pair), Few::default());
+    Draft { edge, numbers, identity, workloads, target_ports, authorizations, forbidden }
 }
 
 /// An edge that only the families by endpoint show: ServiceProfiles, proxies before 2.16, calls by pod address, raw
 /// TCP, and destinations outside the cluster.
-fn answered(pair: &Pair, endpoint: &ByEndpoint, clients: &Clients, identity: Option<Text>) -> Option<Draft> {
-    let (src, dst) = pair;
-    if clients.calls.get(pair).is_some_and(|calls| calls.ok + calls.failed > 0.0) {
-        return None;
-    }
-    let rate = if endpoint.http { http_rate(pair, endpoint, clients)? } else { None };
+fn answered(pair: At, endpoint: &ByEndpoint, made: &Made<'_>) -> Option<Draft> {
+    let rate = if endpoint.http { http_rate(pair, endpoint, made)? } else { None };
     if !endpoint.http && !endpoint.flowing() {
         return None;
     }
@@ -200,34 +305,25 @@ fn answered(pair: &Pair, endpoint: &ByEndpoint, clients: &Clients, identity: Opt
         ..EdgeMetrics::default()
     };
     let edge = Edge {
-        protocol: match (endpoint.http, endpoint.grpc) {
-            (_, true) => Protocol::Grpc,
-            (true, false) => Protocol::Http,
-            (false, false) => Protocol::Tcp,
-        },
-        workloads: endpoint.workloads.iter().cloned().collect(),
-        target_cluster: endpoint.cluster.clone(),
-        ..client_edge(src, dst, security, identity.as_ref())
+        protocol: protocol(endpoint.http, endpoint.grpc),
+        target_cluster: made.cluster(endpoint.cluster),
+        ..made.client_edge(pair, security, &endpoint.workloads)
     };
     Some(Draft {
         edge,
         numbers,
-        identity,
+        identity: made.identity_number(pair),
+        workloads: endpoint.workloads.clone(),
         target_ports: endpoint.target_ports.clone(),
+        authorizations: Few::default(),
         forbidden: endpoint.forbidden,
     })
 }
 
 /// Calls per second of an HTTP edge that no route metric shows: None when there is no such edge, `Some(None)` when
 /// there is one and its rate is not known (streams that never end).
-fn http_rate(pair: &Pair, endpoint: &ByEndpoint, clients: &Clients) -> Option<Option<f64>> {
-    let (src, dst) = pair;
-    let for_others: f64 = clients
-        .calls
-        .range((src.clone(), first())..)
-        .take_while(|((caller, _), _)| caller == src)
-        .filter_map(|(_, calls)| calls.backends.get(dst))
-        .sum();
+fn http_rate(pair: At, endpoint: &ByEndpoint, made: &Made<'_>) -> Option<Option<f64>> {
+    let for_others = made.for_others.get(&pair).copied().unwrap_or_default();
     let responses = endpoint.responses();
     // What it answered for other Services is not a call of its own. The one family counts when a request is sent, the
     // other when its response ends, so a small remainder is noise.
@@ -250,32 +346,21 @@ fn http_rate(pair: &Pair, endpoint: &ByEndpoint, clients: &Clients) -> Option<Op
 /// Bytes per second that an idle HTTP/2 connection may move: a ping and its answer take 34 every ten seconds.
 const IDLE_BYTES: f64 = 16.0;
 
-/// The least destination in order.
-fn first() -> Destination {
-    Destination::Service(crate::id::ObjectId::new("", ""), None)
-}
-
-fn client_edge(src: &WorkloadId, dst: &Destination, security: &Security, identity: Option<&Text>) -> Edge {
-    Edge {
-        src: Source::Workload(src.clone()),
-        dst: dst.clone(),
-        protocol: Protocol::Http,
-        tls: tls(security),
-        client_identity: identity.filter(|_| security.mutual > 0.0).cloned(),
-        server_identities: security.servers.iter().cloned().collect(),
-        workloads: Vec::new(),
-        backends: Vec::new(),
-        observed_by: ObservedBy::Client,
-        candidates: Vec::new(),
-        target_cluster: None,
+fn protocol(http: bool, grpc: bool) -> Protocol {
+    match (http, grpc) {
+        (_, true) => Protocol::Grpc,
+        (true, false) => Protocol::Http,
+        (false, false) => Protocol::Tcp,
     }
 }
 
-fn tls(security: &Security) -> Tls {
-    let most = security.reasons.iter().max_by(|(_, a), (_, b)| a.total_cmp(b));
+fn tls(security: &Security, places: &Places<'_>) -> Tls {
+    let most = security.reasons.iter().max_by(|(reason, a), (other, b)| {
+        a.total_cmp(b).then_with(|| places.text(*reason).cmp(places.text(*other)))
+    });
     match most {
         _ if security.total <= 0.0 => Tls::Unknown,
-        Some((reason, _)) => Tls::No { reason: reason.clone() },
+        Some((reason, _)) => Tls::No { reason: places.text(reason).clone() },
         None => Tls::Mutual,
     }
 }
@@ -284,84 +369,24 @@ fn share(security: &Security) -> Option<f64> {
     (security.total > 0.0).then(|| security.mutual / security.total)
 }
 
-/// Gives each draft what the servers' proxies decided about it, and returns the server rows no draft stands for.
-fn judge<'a>(
-    drafts: &mut BTreeMap<EdgeId, Draft>,
-    served: &'a BTreeMap<Call, Box<Served>>,
-) -> Vec<(&'a Call, &'a Served)> {
-    let mut drafts: Vec<&mut Draft> = drafts.values_mut().collect();
-    let mut by_server: AHashMap<(WorkloadId, Text), Vec<usize>> = AHashMap::new();
-    for (at, draft) in drafts.iter().enumerate() {
-        let Some(identity) = &draft.identity else { continue };
-        for workload in &draft.edge.workloads {
-            by_server.entry((workload.clone(), identity.clone())).or_default().push(at);
-        }
-    }
-    let mut unmatched = Vec::new();
-    for (call, served) in served {
-        let matching: Vec<usize> = match &call.client {
-            Client::Identity(identity) => {
-                let known = by_server.get(&(call.at.clone(), identity.clone())).into_iter().flatten();
-                known.filter(|at| drafts[**at].on_port(call.port)).copied().collect()
-            }
-            Client::Unmeshed(_) => Vec::new(),
-        };
-        if matching.is_empty() {
-            unmatched.push((call, &**served));
-            continue;
-        }
-        share_out(&mut drafts, &matching, served);
-    }
-    for draft in drafts {
-        draft.count_denials();
-    }
-    unmatched
-}
-
-/// Several edges may lead from one identity to one port (two Services of one workload, two workloads of one
-/// ServiceAccount). The server's proxy does not tell them apart; its counts are shared out by what each client
-/// counted.
-fn share_out(drafts: &mut [&mut Draft], matching: &[usize], served: &Served) {
-    let weigh = |weight: &dyn Fn(&Draft) -> f64| -> Vec<f64> {
-        let weights: Vec<f64> = matching.iter().map(|at| weight(&*drafts[*at])).collect();
-        let total: f64 = weights.iter().sum();
-        weights
-            .iter()
-            .map(|weight| if total > 0.0 { weight / total } else { 1.0 / weights.len() as f64 })
-            .collect()
-    };
-    let by_rate = weigh(&|draft| draft.numbers.rps.or(draft.numbers.tcp_opened).unwrap_or(0.0));
-    let by_refusal = weigh(&Draft::refusals);
-    for (at, draft) in matching.iter().enumerate() {
-        let numbers = &mut drafts[*draft].numbers;
-        if served.judged {
-            *numbers.allowed.get_or_insert_default() += served.allowed.unwrap_or(0.0) * by_rate[at];
-            *numbers.denied.get_or_insert_default() += served.denied() * by_refusal[at];
-        }
-        if served.unrouted > 0.0 {
-            *numbers.unrouted.get_or_insert_default() += served.unrouted * by_rate[at];
-        }
-        if !served.authorizations.is_empty() {
-            let names: BTreeSet<Text> =
-                numbers.authorized_by.iter().chain(&served.authorizations).cloned().collect();
-            numbers.authorized_by = names.into_iter().collect();
-        }
-    }
-}
-
 /// An edge that only the server's proxy saw.
-fn seen_by_server(call: &Call, served: &Served, identities: &mut Identities<'_>) -> Draft {
-    let (src, candidates, identity, tls) = match &call.client {
-        Client::Identity(identity) => {
-            let candidates = identities.bearers(identity);
-            let src = match candidates.as_slice() {
-                [only] => Source::Workload(only.clone()),
-                _ => Source::Identity(identity.clone()),
+fn seen_by_server(
+    call: &Call,
+    served: &Served,
+    places: &Places<'_>,
+    bearers: &AHashMap<&Text, Vec<WorkloadId>>,
+) -> Draft {
+    let (src, candidates, identity, tls) = match call.client {
+        Client::Identity(nth) => {
+            let identity = places.text(nth);
+            let (src, candidates) = match bearers.get(identity).map_or(&[][..], Vec::as_slice) {
+                [only] => (Source::Workload(only.clone()), Vec::new()),
+                several => (Source::Identity(identity.clone()), several.to_vec()),
             };
-            let candidates = if candidates.len() > 1 { candidates } else { Vec::new() };
-            (src, candidates, Some(identity.clone()), Tls::Mutual)
+            (src, candidates, Some(nth), Tls::Mutual)
         }
         Client::Unmeshed(reason) => {
+            let reason = places.text(reason);
             (Source::Unmeshed(reason.clone()), Vec::new(), None, Tls::No { reason: reason.clone() })
         }
     };
@@ -374,164 +399,61 @@ fn seen_by_server(call: &Call, served: &Served, identities: &mut Identities<'_>)
         denied: served.judged.then_some(served.denied()),
         unrouted: (served.unrouted > 0.0).then_some(served.unrouted),
         mtls_share: Some(if tls == Tls::Mutual { 1.0 } else { 0.0 }),
-        authorized_by: served.authorizations.iter().cloned().collect(),
         ..EdgeMetrics::default()
     };
+    let at = places.workload(call.at);
     let edge = Edge {
         src,
-        dst: Destination::Workload(call.at.clone(), call.port),
-        protocol: match (served.http, served.grpc) {
-            (_, true) => Protocol::Grpc,
-            (true, false) => Protocol::Http,
-            (false, false) => Protocol::Tcp,
-        },
+        dst: Destination::Workload(at.clone(), call.port),
+        protocol: protocol(served.http, served.grpc),
         tls,
-        client_identity: identity.clone(),
+        client_identity: identity.map(|nth| places.text(nth).clone()),
         server_identities: Vec::new(),
-        workloads: vec![call.at.clone()],
+        workloads: vec![at.clone()],
         backends: Vec::new(),
         observed_by: ObservedBy::Server,
         candidates,
         target_cluster: None,
     };
-    Draft { edge, numbers, identity, target_ports: call.port.into_iter().collect(), forbidden: 0.0 }
-}
-
-/// Keeps edges that had traffic a while ago.
-fn retain(
-    assembled: &mut Assembled,
-    previous: (&OrdMap<EdgeId, Arc<Edge>>, &Metrics),
-    now_ms: i64,
-    retain_ms: i64,
-) {
-    let (edges, metrics) = previous;
-    let gone: Vec<_> = edges.iter().filter(|(id, _)| !assembled.edges.contains_key(*id)).collect();
-    if gone.is_empty() {
-        return;
-    }
-    let covered: AHashSet<(Text, WorkloadId)> = assembled
-        .edges
-        .values()
-        .filter_map(|edge| edge.client_identity.clone().map(|identity| (identity, edge)))
-        .flat_map(|(identity, edge)| {
-            edge.workloads.iter().map(move |workload| (identity.clone(), workload.clone()))
-        })
-        .collect();
-    // What only the server saw before and the client's own proxy counts now is the same traffic under its full name.
-    let renamed = |edge: &Edge| match (&edge.client_identity, edge.workloads.as_slice()) {
-        (Some(identity), [at]) if edge.observed_by == ObservedBy::Server => {
-            covered.contains(&(identity.clone(), at.clone()))
-        }
-        _ => false,
-    };
-    for (id, edge) in gone {
-        let last_seen = metrics.get(id).and_then(|numbers| numbers.last_seen_ms);
-        if last_seen.is_some_and(|seen| now_ms - seen <= retain_ms) && !renamed(edge) {
-            assembled.edges.insert(id.clone(), Edge::clone(edge));
-            assembled
-                .metrics
-                .push((id.clone(), EdgeMetrics { last_seen_ms: last_seen, ..EdgeMetrics::default() }));
-        }
+    let mut target_ports = Few::default();
+    call.port.into_iter().for_each(|port| target_ports.insert(port));
+    let authorizations = served.authorizations.clone();
+    Draft {
+        edge,
+        numbers,
+        identity,
+        workloads: Few::One(call.at, ()),
+        target_ports,
+        authorizations,
+        forbidden: 0.0,
     }
 }
 
-// === impl Draft ===
+// === impl Parts ===
 
-impl Draft {
-    fn on_port(&self, port: Option<u16>) -> bool {
-        self.target_ports.is_empty() || port.is_none_or(|port| self.target_ports.contains(&port))
-    }
-
-    /// What the client counted that a denial may be behind.
-    fn refusals(&self) -> f64 {
-        match self.edge.protocol {
-            Protocol::Http => self.forbidden,
-            Protocol::Grpc => match (self.numbers.rps, self.numbers.success_rate) {
-                (Some(rps), Some(success)) => rps * (1.0 - success),
-                _ => 0.0,
-            },
-            Protocol::Tcp => self.numbers.tcp_opened.unwrap_or(0.0),
+impl Parts {
+    fn of(places: &Places<'_>) -> Self {
+        Self {
+            sources: places.workloads.iter().map(|id| format!("{id}->")).collect(),
+            destinations: places.destinations.iter().map(ToString::to_string).collect(),
         }
     }
 
-    /// A denied HTTP request is a 403, which counts as success at the client; a denied gRPC call is a failure there
-    /// already.
-    fn count_denials(&mut self) {
-        let (Some(rps), Some(success), Some(denied)) =
-            (self.numbers.rps, self.numbers.success_rate, self.numbers.denied)
-        else {
-            return;
-        };
-        if self.edge.protocol == Protocol::Http && rps > 0.0 {
-            let refused = denied.min(self.forbidden);
-            self.numbers.success_rate = Some((success - refused / rps).max(0.0));
-        }
-    }
-}
-
-/// Mesh identities of workloads, and workloads by identity.
-struct Identities<'a> {
-    facts: &'a Facts,
-    cluster: &'a Cluster,
-    known: AHashMap<WorkloadId, Option<Text>>,
-    bearers: AHashMap<Text, Vec<WorkloadId>>,
-}
-
-// === impl Identities ===
-
-impl Identities<'_> {
-    /// The identity a workload's proxies present; None when it is unmeshed or not known.
-    fn of(&mut self, workload: &WorkloadId) -> Option<Text> {
-        if let Some(known) = self.known.get(workload) {
-            return known.clone();
-        }
-        let pods = self.facts.pods_of(workload);
-        let identity = pods.iter().find(|pod| pod.meshed() && !pod.ended).map(|pod| self.of_pod(pod));
-        self.known.insert(workload.clone(), identity.clone());
-        identity
+    /// The id of an edge between these two.
+    pub(super) fn id(&self, (from, to): (At, At)) -> EdgeId {
+        EdgeId::joined(&self.sources[from.index()], &self.destinations[to.index()])
     }
 
-    fn of_pod(&self, pod: &Pod) -> Text {
-        let linkerd_namespace =
-            pod.control_plane.clone().unwrap_or_else(|| self.cluster.linkerd_namespace.clone());
-        Cluster { linkerd_namespace, ..self.cluster.clone() }
-            .identity(&pod.key.namespace, &pod.service_account)
-    }
-
-    /// The meshed workloads that present `identity`, sorted. Looked for once: it takes all pods of a namespace.
-    fn bearers(&mut self, identity: &Text) -> Vec<WorkloadId> {
-        if let Some(known) = self.bearers.get(identity) {
-            return known.clone();
-        }
-        let bearers = self.find_bearers(identity);
-        self.bearers.insert(identity.clone(), bearers.clone());
-        bearers
-    }
-
-    fn find_bearers(&self, identity: &str) -> Vec<WorkloadId> {
-        let Some((namespace, _)) = crate::id::service_account(identity) else {
-            return self.external_bearers(identity);
-        };
-        let bearers: BTreeSet<WorkloadId> = self
-            .facts
-            .in_namespace(Kind::Pod, namespace)
-            .filter_map(|fact| match fact {
-                Fact::Pod(pod) if pod.meshed() && !pod.ended && *self.of_pod(pod) == *identity => {
-                    Some(self.facts.workload_of(pod))
-                }
-                _ => None,
-            })
-            .collect();
-        bearers.into_iter().collect()
-    }
-
-    fn external_bearers(&self, identity: &str) -> Vec<WorkloadId> {
-        let externals = self.facts.all(Kind::ExternalWorkload).filter_map(|fact| match fact {
-            Fact::ExternalWorkload(external) if external.identity.as_deref() == Some(identity) => {
-                Some(self.facts.external_workload_id(external))
+    /// How an id stands to the one of these two.
+    pub(super) fn order(&self, id: &EdgeId, (from, to): (At, At)) -> Ordering {
+        let (source, destination) = (&self.sources[from.index()], &self.destinations[to.index()]);
+        let id = id.as_str().as_bytes();
+        match id.split_at_checked(source.len()) {
+            Some((start, rest)) => {
+                start.cmp(source.as_bytes()).then_with(|| rest.cmp(destination.as_bytes()))
             }
-            _ => None,
-        });
-        externals.collect::<BTreeSet<_>>().into_iter().collect()
+            // Shorter than the source alone.
+            None => id.cmp(source.as_bytes()),
+        }
     }
 }

@@ -1,20 +1,12 @@
 //! What servers' proxies counted, gathered by server port and client.
 
-use super::{Client, Names, ServerRow, Traffic};
-use crate::{
-    id::{Text, WorkloadId},
-    promql::Ask,
+use super::{
+    Client, ServerRow, Traffic,
+    numbered::{Few, Nth},
+    places::{At, Call, Places},
 };
-use ahash::{AHashMap, AHashSet};
-use std::collections::{BTreeMap, BTreeSet};
-
-/// A port of a workload and who calls it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct Call {
-    pub(super) at: WorkloadId,
-    pub(super) port: Option<u16>,
-    pub(super) client: Client,
-}
+use crate::promql::Ask;
+use ahash::AHashSet;
 
 /// What a server's proxy counted of one client.
 #[derive(Debug, Clone, Default)]
@@ -28,29 +20,69 @@ pub(super) struct Served {
     pub(super) allowed: Option<f64>,
     pub(super) denied_requests: f64,
     pub(super) denied_connections: f64,
-    pub(super) authorizations: BTreeSet<Text>,
+    pub(super) authorizations: Few<Nth>,
     pub(super) unrouted: f64,
     pub(super) judged: bool,
 }
 
-/// Everything servers' proxies counted.
-pub(super) fn gather<'a>(traffic: &'a Traffic, names: &mut Names<'a>) -> BTreeMap<Call, Box<Served>> {
-    // By hash first and in order afterwards, as for clients.
-    let mut calls: AHashMap<Call, Box<Served>> = AHashMap::new();
+/// Everything servers' proxies counted, in the order of the calls: by workload, port and client.
+pub(super) fn gather(traffic: &Traffic, places: &Places<'_>) -> Vec<(Call, Served)> {
+    let mut served = vec![Served::default(); places.calls.len()];
     for row in &traffic.servers {
-        let key = Call { at: names.of(&row.at), port: row.port, client: row.client.clone() };
-        calls.entry(key).or_default().add(row);
+        served[places.call_of[row.port.index()].index()].add(row);
     }
     // One client may be counted only by a denial, which does not say the protocol: its port does.
-    let grpc: AHashSet<(WorkloadId, Option<u16>)> = calls
+    let grpc: AHashSet<(At, Option<u16>)> = places
+        .calls
         .iter()
+        .zip(&served)
         .filter(|(_, served)| served.grpc)
-        .map(|(call, _)| (call.at.clone(), call.port))
+        .map(|(call, _)| (call.at, call.port))
         .collect();
-    for (call, served) in &mut calls {
-        served.grpc |= grpc.contains(&(call.at.clone(), call.port));
+    let workloads = ranks(places.workloads.len(), |at| &places.workloads[at]);
+    let texts = client_ranks(places);
+    let mut order: Vec<_> = (0..)
+        .zip(&places.calls)
+        .map(|(index, call)| {
+            let (unmeshed, Client::Identity(text) | Client::Unmeshed(text)) =
+                (matches!(call.client, Client::Unmeshed(_)), call.client);
+            ((workloads[call.at.index()], call.port, unmeshed, texts[text.index()]), index)
+        })
+        .collect();
+    order.sort_unstable();
+    let take = |(_, index): (_, usize)| {
+        let (call, mut served) = (places.calls[index], std::mem::take(&mut served[index]));
+        served.grpc |= grpc.contains(&(call.at, call.port));
+        (call, served)
+    };
+    order.into_iter().map(take).collect()
+}
+
+/// Where each of `len` values stands in their order.
+pub(super) fn ranks<K: Ord>(len: usize, value: impl Fn(usize) -> K) -> Vec<u32> {
+    let mut order: Vec<usize> = (0..len).collect();
+    order.sort_unstable_by(|a, b| value(*a).cmp(&value(*b)));
+    let mut ranks = vec![0; len];
+    for (rank, index) in (0..).zip(order) {
+        ranks[index] = rank;
     }
-    calls.into_iter().collect()
+    ranks
+}
+
+/// Where the names of clients stand in their order, by their numbers; 0 for all other text.
+fn client_ranks(places: &Places<'_>) -> Vec<u32> {
+    let texts = places.traffic.texts.all();
+    let mut is_client = vec![false; texts.len()];
+    for call in &places.calls {
+        let (Client::Identity(text) | Client::Unmeshed(text)) = call.client;
+        is_client[text.index()] = true;
+    }
+    let clients: Vec<usize> = (0..texts.len()).filter(|index| is_client[*index]).collect();
+    let mut ranks = vec![0; texts.len()];
+    for (rank, index) in self::ranks(clients.len(), |nth| &texts[clients[nth]]).into_iter().zip(&clients) {
+        ranks[*index] = rank;
+    }
+    ranks
 }
 
 impl Served {
@@ -63,8 +95,10 @@ impl Served {
             Ask::ServedTcp => self.opened += value,
             Ask::HttpAllowed | Ask::TcpAllowed => {
                 *self.allowed.get_or_insert_default() += value;
-                if value > 0.0 {
-                    self.authorizations.extend(row.authorization.clone());
+                if value > 0.0
+                    && let Some(authorization) = row.authorization
+                {
+                    self.authorizations.insert(authorization);
                 }
             }
             Ask::HttpDenied => self.denied_requests += value,

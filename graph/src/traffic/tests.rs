@@ -379,6 +379,57 @@ fn an_identity_that_two_workloads_share_names_both_as_candidates() {
 }
 
 #[test]
+fn an_identity_that_some_pods_of_a_workload_present_leads_to_it_while_its_account_is_replaced() {
+    let mut index = index();
+    let Some(Fact::Pod(pod)) = index
+        .facts()
+        .get(crate::kind::Kind::Pod, &Key::new("emojivoto", "vote-bot-6d7677bb68-9xk2l"))
+        .cloned()
+    else {
+        panic!("the cluster has this pod")
+    };
+    // Before the other in order: the node has the identity of this one.
+    let key = Key::new("emojivoto", "vote-bot-1-new");
+    let service_account = "new".into();
+    index.change(Change::Apply(Fact::Pod(Arc::new(Pod { key, service_account, ..Pod::clone(&pod) }))));
+    let without: Vec<_> =
+        series().into_iter().filter(|one| !one.get("pod").starts_with("vote-bot")).collect();
+    index.traffic(&read(&without), MetricsStatus::default(), 1_000, 0);
+    let node = &index.graph().workloads["emojivoto/deployment/vote-bot"];
+    assert!(node.identity.as_ref().is_some_and(|identity| identity.starts_with("new.emojivoto.")));
+    let edge = &index.graph().edges["emojivoto/deployment/vote-bot->emojivoto/deployment/web:8080"];
+    assert!(edge.client_identity.as_ref().is_some_and(|identity| identity.starts_with("default.emojivoto.")));
+}
+
+#[test]
+fn edges_are_those_of_the_moment_of_the_survey_and_changes_meanwhile_stay() {
+    let (mut index, recorded, traffic) = (index(), recorded(), read(&series()));
+    let survey = index.survey(&traffic);
+    index.change(Change::Reset(crate::kind::Kind::Pod, Vec::new()));
+    assert!(index.refresh().workloads.is_empty());
+    let edges = survey.edges(&traffic, 1_000, 0);
+    index.polled(edges, MetricsStatus { stale: false, ..MetricsStatus::default() });
+    assert_eq!(index.graph().edges, recorded.graph().edges);
+    assert_eq!(index.metrics(), recorded.metrics());
+    assert!(index.graph().workloads.is_empty() && !index.graph().edges.is_empty());
+    // The control arm: surveyed after the change, the poll makes other edges.
+    let late = index.survey(&traffic).edges(&traffic, 1_000, 0);
+    assert_ne!(late.edges, recorded.graph().edges);
+}
+
+#[test]
+fn a_poll_that_brings_nothing_new_leaves_every_edge_the_same_value() {
+    let mut index = recorded();
+    let before = index.graph().clone();
+    index.traffic(&read(&series()), MetricsStatus::default(), 2_000, 0);
+    for (id, edge) in &before.edges {
+        assert!(Arc::ptr_eq(edge, &index.graph().edges[id]), "{id}");
+    }
+    assert_eq!(index.graph().edges.len(), before.edges.len());
+    assert!(index.metrics().rows.iter().all(|numbers| numbers.last_seen_ms == Some(2_000)));
+}
+
+#[test]
 fn an_edge_without_traffic_stays_without_numbers_for_a_while_and_then_goes() {
     let mut index = recorded();
     let id = "emojivoto/deployment/web->emojivoto/db-svc:5432";

@@ -6,15 +6,12 @@ use crate::{
 };
 use ahash::AHashMap;
 use linkerd_mcp_graph::{
-    assemble::Cluster,
     delta,
     fact::{Change, Fact, Key, OwnerRef, Pod, PolicyObject},
     index::Index,
     kind::Kind,
-    metrics::Metrics,
-    model::Graph,
     promql::{Ask, answer},
-    traffic::{Traffic, edges},
+    traffic::Traffic,
 };
 use serde::{Deserialize, de};
 use serde_json::json;
@@ -116,16 +113,10 @@ fn one_poll(table: &mut Table, mesh_size: Size, rounds: u32) {
     let traffic = mesh_size.traffic();
     let mut index: Index = mesh_size.mesh().index;
     let body = mesh_size.answer(Ask::Responses).unwrap();
-    let (empty, none) = (Graph::default(), Metrics::default());
-    let cluster = Cluster::default();
-    let alone = compare(
-        rounds,
-        1,
-        || edges::assemble(index.facts(), &cluster, &traffic, (&empty.edges, &none), NOW_MS, 0),
-        || borrowed(&body),
-    );
+    let survey = mesh_size.objects().survey(&traffic);
+    let alone = compare(rounds, 1, || survey.edges(&traffic, NOW_MS, 0), || borrowed(&body));
     table.compared(
-        &format!("edges::assemble, {name}, 13 answers; floor: borrowed parse of one answer"),
+        &format!("Survey::edges, none known before, {name}, 13 answers; floor: borrowed parse of one answer"),
         alone,
         "",
     );
@@ -140,6 +131,20 @@ fn one_poll(table: &mut Table, mesh_size: Size, rounds: u32) {
         || borrowed(&body),
     );
     table.compared(&format!("Index::traffic and diff, nothing new, {name}; floor: the same"), whole, "");
+    let made = index.survey(&traffic).edges(&traffic, NOW_MS, 600_000);
+    let own = compare(
+        rounds,
+        1,
+        || {
+            let before = index.graph().clone();
+            let survey = index.survey(&traffic);
+            index.polled(made.clone(), mesh::status());
+            assert!(delta::diff(&before, index.graph()).is_empty());
+            survey
+        },
+        || borrowed(&body),
+    );
+    table.compared(&format!("what of it holds up changes of objects, {name}; floor: the same"), own, "");
 }
 
 /// One answer of Prometheus.

@@ -53,12 +53,18 @@ impl Size {
         format!("{} services, {} edges", count(self.services), count(self.edges))
     }
 
-    /// The mesh with the numbers of one poll.
-    pub(crate) fn mesh(self) -> Mesh {
+    /// The mesh before the first poll.
+    pub(crate) fn objects(self) -> Index {
         let mut index = Index::new(Cluster::default());
         for (kind, facts) in self.facts() {
             index.change(Change::Reset(kind, facts));
         }
+        index
+    }
+
+    /// The mesh with the numbers of one poll.
+    pub(crate) fn mesh(self) -> Mesh {
+        let mut index = self.objects();
         index.traffic(&self.traffic(), status(), NOW_MS, 0);
         let (graph, metrics) = (Arc::new(index.graph().clone()), index.metrics().clone());
         assert_eq!((graph.edges.len(), metrics.ids.len()), (self.edges, self.edges));
