@@ -4,12 +4,19 @@
 //! ```text
 //! watches ──► Message ─┐
 //!                      ├─► Index ─► refresh ─► diff ─► Publisher
-//! Prometheus ─► Poll ──┘
+//! Prometheus ─► Poll ──┤  │    ▲
+//!                      │  └─► edges of a poll, on a thread of their own
 //! ```
 
 use crate::graph::{
-    assemble::Cluster, delta, feed::Publisher, index::Index, metrics::Metrics as Numbers, model::Graph,
-    status::WatchState,
+    assemble::Cluster,
+    delta,
+    feed::Publisher,
+    index::Index,
+    metrics::Metrics as Numbers,
+    model::Graph,
+    status::{MetricsStatus, WatchState},
+    traffic::{Traffic, edges::Assembled},
 };
 use crate::{
     admin::{Readiness, SharedReadiness},
@@ -22,13 +29,15 @@ use prometheus_client::{
     registry::Registry,
 };
 use std::{
-    future::Future,
+    future::{Future, pending},
+    panic::resume_unwind,
     pin::pin,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use tokio::{
     sync::mpsc,
+    task::{JoinHandle, spawn_blocking},
     time::{MissedTickBehavior, interval, sleep},
 };
 
@@ -129,6 +138,7 @@ pub async fn run<P: Publisher, M: MetricsSource>(
         behind: true,
         metrics,
         retain_ms: i64::try_from(options.retain.as_millis()).unwrap_or(i64::MAX),
+        joining: None,
     };
     let mut snapshots = interval(options.snapshot);
     let mut heartbeats = interval(options.heartbeat);
@@ -162,8 +172,9 @@ pub async fn run<P: Publisher, M: MetricsSource>(
                 }
                 owner.publish_topology().await;
             }
-            // Without the pods, a client is but an identity: its edge would stand there twice.
-            Some(poll) = polls.recv() => match owner.readiness().ready {
+            joined = joined(&mut owner.joining) => owner.joined(joined).await,
+            // One poll after the other. Without the pods, a client is but an identity: its edge would stand there twice.
+            Some(poll) = polls.recv(), if owner.joining.is_none() => match owner.readiness().ready {
                 true => owner.poll(poll).await,
                 false => early = Some(poll),
             },
@@ -178,6 +189,24 @@ pub async fn run<P: Publisher, M: MetricsSource>(
         }
     };
     (owner.publisher, ended)
+}
+
+/// The edges of one poll, on their way.
+type Joining = JoinHandle<(Assembled, MetricsStatus)>;
+
+/// Waits for the edges of the poll that is being joined; for ever while there is none.
+async fn joined(joining: &mut Option<Joining>) -> (Assembled, MetricsStatus) {
+    let Some(under_way) = joining else { return pending().await };
+    let outcome = under_way.await;
+    *joining = None;
+    match outcome {
+        Ok(joined) => joined,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => resume_unwind(panic),
+            // The runtime is shutting down, and this task with it.
+            Err(_cancelled) => pending().await,
+        },
+    }
 }
 
 /// Polls in a task of its own: a slow Prometheus must not hold up the watches. Polls never overlap.
@@ -213,6 +242,8 @@ struct Owner<P> {
     behind: bool,
     metrics: Metrics,
     retain_ms: i64,
+    /// The edges of the last poll, while they are being made.
+    joining: Option<Joining>,
 }
 
 // === impl Owner ===
@@ -274,13 +305,35 @@ impl<P: Publisher> Owner<P> {
                 if status.stale {
                     tracing::warn!(reason = %status.reason, "the poll of Prometheus is incomplete");
                 }
-                self.index.traffic(&traffic, status, now_ms(), self.retain_ms);
+                self.join(traffic, status).await;
             }
             Poll::Failed { reason } => {
                 tracing::warn!(%reason, "the poll of Prometheus failed; numbers stay as they are and are marked stale");
                 self.index.metrics_stale(reason);
+                self.publish_poll().await;
             }
         }
+    }
+
+    /// Makes edges of a poll on a thread of their own: a hundred thousand take longer than a change may wait.
+    async fn join(&mut self, traffic: Box<Traffic>, status: MetricsStatus) {
+        let survey = self.index.survey(&traffic);
+        let (now_ms, retain_ms) = (now_ms(), self.retain_ms);
+        self.joining = Some(spawn_blocking(move || (survey.edges(&traffic, now_ms, retain_ms), status)));
+        // A snapshot comes first: without these edges it would take those that replicas still have. No change waits
+        // longer for this, because none is published before it.
+        if self.behind {
+            let joined = joined(&mut self.joining).await;
+            self.joined(joined).await;
+        }
+    }
+
+    async fn joined(&mut self, (assembled, status): (Assembled, MetricsStatus)) {
+        self.index.polled(assembled, status);
+        self.publish_poll().await;
+    }
+
+    async fn publish_poll(&mut self) {
         self.numbers = self.index.metrics().clone();
         self.metrics.stale.set(i64::from(self.numbers.status.stale));
         self.metrics.edges.set(i64::try_from(self.index.graph().edges.len()).unwrap_or(i64::MAX));
@@ -336,3 +389,6 @@ impl<P: Publisher> Owner<P> {
         self.behind = true;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -30,7 +30,7 @@ use numbered::{Nth, Numbered};
 /// All rows of one poll.
 ///
 /// What rows repeat is numbered where it is read: text, names of workloads, destinations, and who calls what.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Traffic {
     clients: Vec<ClientRow>,
     calls: Vec<CallRow>,
@@ -81,7 +81,7 @@ enum Client {
 }
 
 /// Counted by the client's proxy, by endpoint.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 struct ClientRow {
     value: f64,
     /// Caller and callee.
@@ -99,7 +99,7 @@ struct ClientRow {
 }
 
 /// Counted by the client's proxy, by called Service.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 struct CallRow {
     value: f64,
     /// Caller and called Service.
@@ -111,7 +111,7 @@ struct CallRow {
 }
 
 /// Counted by the server's proxy.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 struct ServerRow {
     value: f64,
     port: Nth,

@@ -68,6 +68,12 @@ impl<K: Eq + Hash + Clone> Numbered<K> {
     }
 }
 
+impl<K: PartialEq> PartialEq for Numbered<K> {
+    fn eq(&self, other: &Self) -> bool {
+        self.all == other.all
+    }
+}
+
 impl<K> Default for Numbered<K> {
     fn default() -> Self {
         Self { known: AHashMap::new(), all: Vec::new() }
