@@ -61,7 +61,7 @@ pub(super) fn gather(traffic: &Traffic, places: &Places<'_>) -> Vec<(Call, Serve
 /// Where each of `len` values stands in their order.
 pub(super) fn ranks<K: Ord>(len: usize, value: impl Fn(usize) -> K) -> Vec<u32> {
     let mut order: Vec<usize> = (0..len).collect();
-    order.sort_unstable_by(|a, b| value(*a).cmp(&value(*b)));
+    order.sort_unstable_by_key(|a| value(*a));
     let mut ranks = vec![0; len];
     for (rank, index) in (0..).zip(order) {
         ranks[index] = rank;
