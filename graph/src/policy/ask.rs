@@ -24,7 +24,6 @@ mod egress;
 mod list;
 mod matrix;
 
-pub(crate) use caller::appearances;
 pub(in crate::policy) use egress::lets_out;
 pub(crate) use list::all_endpoints;
 pub(crate) use matrix::Columns;

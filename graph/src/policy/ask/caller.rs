@@ -88,7 +88,7 @@ impl Caller {
                 vec![Appearance { identity: Some(identity), addresses }]
             }
             Self::Workload(id) => match mesh.graph.workloads.get(id) {
-                Some(workload) => appearances(id, workload, cluster, port),
+                Some(workload) => of_workload(id, workload, cluster, port),
                 None => Vec::new(),
             },
         }
@@ -132,8 +132,7 @@ fn with_identity(graph: &Graph, identity: &str) -> Vec<IpAddr> {
         .collect()
 }
 
-/// As whom the proxy of a target may see the pods of a workload when they dial `port`.
-pub(crate) fn appearances(
+fn of_workload(
     id: &WorkloadId,
     workload: &Workload,
     cluster: &PolicyCluster,

@@ -35,13 +35,9 @@ pub(super) fn candidates(call: Call<'_>) -> Vec<Candidate> {
         let parts = admitting.iter().map(|row| part(call, row, narrow));
         parts.collect::<Option<Vec<_>>>().filter(|parts| !parts.is_empty())
     };
-    let mut candidates: Vec<Candidate> = Vec::new();
+    let mut candidates = Vec::new();
     for parts in [whole(true), whole(false)].into_iter().flatten() {
         let candidate = join(parts);
-        // Often nothing can be narrowed.
-        if candidates.contains(&candidate) {
-            continue;
-        }
         candidates.extend(keeping_the_others(call, &candidate));
         candidates.push(candidate);
     }
@@ -244,9 +240,11 @@ fn keeping_the_others(call: Call<'_>, candidate: &Candidate) -> Option<Candidate
 fn calling(call: Call<'_>) -> BTreeSet<Text> {
     let node = Node::Workload(call.endpoint.workload.clone());
     let edges = query::edges::to(call.mesh.graph, call.mesh.index, &node);
-    query::edges::numbered(edges, call.mesh.metrics)
-        .filter(|(_, numbers)| numbers.is_some_and(|row| row.active()))
-        .filter_map(|((_, edge), _)| edge.client_identity.clone())
+    let flows = |id: &crate::id::EdgeId| call.mesh.metrics.get(id).is_some_and(|row| row.active());
+    edges
+        .into_iter()
+        .filter(|(id, _)| flows(id))
+        .filter_map(|(_, edge)| edge.client_identity.clone())
         .collect()
 }
 

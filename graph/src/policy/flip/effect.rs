@@ -7,13 +7,11 @@ use crate::{
     id::{Source, Text, WorkloadId},
     kind::Kind,
     policy::{
-        answer::{Authentication, Authorization, Clients},
-        ask::{Endpoint, all_endpoints, appearances},
+        ask::{Caller, Endpoint, all_endpoints},
         spec::{self, AuthorizationPolicySpec, Required},
     },
     query::{self, Node},
 };
-use ahash::{AHashMap, AHashSet};
 use std::{
     collections::{BTreeSet, HashSet},
     fmt,
@@ -63,22 +61,17 @@ pub(super) fn known(call: Call<'_>) -> Everybody {
     let mesh = call.mesh;
     let edges = query::edges::to(mesh.graph, mesh.index, &Node::Workload(call.endpoint.workload.clone()));
     let calling = edges.into_iter().filter_map(|(_, edge)| match &edge.src {
-        Source::Workload(id) => mesh.graph.workloads.get_key_value(id),
+        Source::Workload(id) => Some(id),
         Source::Identity(_) | Source::Unmeshed(_) => None,
     });
     let mut everybody = Everybody { clients: nameless(), more: false };
-    let mut seen: AHashSet<&WorkloadId> = AHashSet::new();
-    // Identities by number, so that each is hashed once and not for every address.
-    let mut identities: AHashMap<Option<Text>, usize> = AHashMap::new();
-    let mut clients: AHashSet<(usize, Option<IpAddr>)> = AHashSet::new();
-    for (id, workload) in calling.chain(mesh.graph.workloads.iter()) {
+    let mut seen: HashSet<&WorkloadId, ahash::RandomState> = HashSet::default();
+    let mut clients: HashSet<(Option<Text>, Option<IpAddr>), ahash::RandomState> = HashSet::default();
+    for id in calling.chain(mesh.graph.workloads.keys()) {
         if !seen.insert(id) {
             continue;
         }
-        let name = Text::from(id.as_str());
-        for appearance in appearances(id, workload, mesh.policies.cluster(), Some(call.endpoint.dialed)) {
-            let next = identities.len();
-            let identity = *identities.entry(appearance.identity.clone()).or_insert(next);
+        for appearance in Caller::Workload(id.clone()).appearances(&mesh, Some(call.endpoint.dialed)) {
             let addresses = appearance.addresses.iter().copied().map(Some);
             let unknown = appearance.addresses.is_empty().then_some(None);
             for address in addresses.chain(unknown) {
@@ -86,8 +79,9 @@ pub(super) fn known(call: Call<'_>) -> Everybody {
                     everybody.more = true;
                     return everybody;
                 }
-                if clients.insert((identity, address)) {
-                    everybody.clients.push(Known { name: name.clone(), client: appearance.client(address) });
+                let client = appearance.client(address);
+                if clients.insert((client.identity.clone(), address)) {
+                    everybody.clients.push(Known { name: id.as_str().into(), client });
                 }
             }
         }
@@ -208,29 +202,18 @@ fn is_same(client: &Client, call: Call<'_>) -> bool {
     }
 }
 
-/// Who is let in at a port, ready for many clients: each authorization with the identities that it names.
-struct Gate<'a>(Vec<(&'a Authorization, AHashSet<&'a str>)>);
+/// Who is let in at a port, ready for many clients.
+struct Gate<'a>(Vec<&'a crate::policy::answer::Authorization>);
 
 // === impl Gate ===
 
 impl<'a> Gate<'a> {
     fn of(server: &'a Server, request: Option<&Request>) -> Self {
-        let rows = server.admitting(request).unwrap_or_default();
-        Self(rows.into_iter().map(|row| (row, identities(row).iter().map(|it| &**it).collect())).collect())
+        Self(server.admitting(request).unwrap_or_default())
     }
 
     fn lets_in(&self, client: &Client) -> bool {
-        let passes = |(row, named): &(&Authorization, AHashSet<&str>)| {
-            client.passes_if_named(row, |identity, _| named.contains(identity)).is_ok()
-        };
-        client.is_local() || self.0.iter().any(passes)
-    }
-}
-
-fn identities(row: &Authorization) -> &[Text] {
-    match &row.authentication {
-        Authentication::MeshTls(Clients::Identities { identities, .. }) => identities,
-        _ => &[],
+        client.is_local() || self.0.iter().any(|row| client.passes(row).is_ok())
     }
 }
 

@@ -59,16 +59,6 @@ impl Client {
 
     /// Whether `authorization` lets it in: by network and by authentication.
     pub(crate) fn passes(&self, authorization: &Authorization) -> Result<(), Refusal> {
-        let named = |identity: &str, identities: &[Text]| identities.iter().any(|exact| **exact == *identity);
-        self.passes_if_named(authorization, named)
-    }
-
-    /// The same, where somebody else says whether an identity is in a list.
-    pub(crate) fn passes_if_named(
-        &self,
-        authorization: &Authorization,
-        named: impl FnOnce(&str, &[Text]) -> bool,
-    ) -> Result<(), Refusal> {
         self.in_networks(&authorization.networks)?;
         match &authorization.authentication {
             Authentication::Unauthenticated {} => Ok(()),
@@ -76,7 +66,7 @@ impl Client {
             Authentication::MeshTls(Clients::Any { .. }) => Ok(()),
             Authentication::MeshTls(Clients::Identities { identities, suffixes }) => {
                 let identity = self.identity.as_ref().ok_or(Refusal::NoIdentity)?;
-                if named(identity, identities) { Ok(()) } else { suffixed(identity, suffixes) }
+                identified(identity, identities, suffixes)
             }
         }
     }
@@ -108,7 +98,10 @@ impl Client {
 }
 
 /// Exact identities match to the letter. A suffix matches what ends with a dot and its labels.
-fn suffixed(identity: &str, suffixes: &[Vec<Text>]) -> Result<(), Refusal> {
+fn identified(identity: &str, identities: &[Text], suffixes: &[Vec<Text>]) -> Result<(), Refusal> {
+    if identities.iter().any(|exact| **exact == *identity) {
+        return Ok(());
+    }
     let spiffe = identity.contains("://");
     let under =
         |labels: &Vec<Text>| labels.is_empty() || identity.ends_with(&format!(".{}", labels.join(".")));
