@@ -8,11 +8,27 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use redis::{Client, RedisError};
+use redis::{AsyncConnectionConfig, Client, RedisError, aio::MultiplexedConnection};
 
 use crate::certs::Leaf;
 use crate::process::{self, Launch, Process};
 use crate::wait;
+
+/// A connection that waits for answers as long as a test does: on a busy machine one may take longer than the half second
+/// that the client gives it.
+///
+/// # Errors
+///
+/// When there is no connection.
+pub async fn connect(client: &Client) -> Result<MultiplexedConnection, RedisError> {
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(PATIENCE))
+        .set_response_timeout(Some(PATIENCE));
+    client.get_multiplexed_async_connection_with_config(&config).await
+}
+
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A running Redis.
 #[derive(Debug)]
@@ -99,7 +115,7 @@ impl Redis {
 
     /// Runs one command, its words separated by spaces, as the user `default`.
     pub async fn run<T: redis::FromRedisValue>(&self, command: &str) -> Result<T, RedisError> {
-        let mut connection = self.client()?.get_multiplexed_async_connection().await?;
+        let mut connection = connect(&self.client()?).await?;
         let mut cmd = redis::Cmd::new();
         for word in command.split(' ') {
             cmd.arg(word);
@@ -176,7 +192,7 @@ impl Sentinel {
     /// The port of the master as this Sentinel sees it.
     pub async fn master_port(&self) -> Result<u16, RedisError> {
         let client = Client::open(url(&self.process, self.password.as_deref()))?;
-        let mut connection = client.get_multiplexed_async_connection().await?;
+        let mut connection = connect(&client).await?;
         let (_, port): (String, u16) = redis::cmd("SENTINEL")
             .arg(&["get-master-addr-by-name", "mesh"])
             .query_async(&mut connection)
@@ -188,7 +204,7 @@ impl Sentinel {
     pub async fn until_it_knows(&self, replicas: usize, others: usize) -> Result<(), wait::Timeout> {
         wait::until("the Sentinel knows everybody", AGREED, async || {
             let client = Client::open(url(&self.process, self.password.as_deref())).ok()?;
-            let mut connection = client.get_multiplexed_async_connection().await.ok()?;
+            let mut connection = connect(&client).await.ok()?;
             let info: String = redis::cmd("INFO").arg("sentinel").query_async(&mut connection).await.ok()?;
             let wanted = "status=ok,address=";
             let counts = format!("slaves={replicas},sentinels={}", others + 1);
@@ -259,6 +275,6 @@ fn url(process: &Process, password: Option<&str>) -> String {
 }
 
 async fn answers(url: &str) -> Result<(), RedisError> {
-    let mut connection = Client::open(url)?.get_multiplexed_async_connection().await?;
+    let mut connection = connect(&Client::open(url)?).await?;
     redis::cmd("PING").exec_async(&mut connection).await
 }

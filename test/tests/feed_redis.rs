@@ -74,7 +74,7 @@ fn mk_metrics(graph: &Graph, rps: f64) -> Arc<Metrics> {
 }
 
 async fn connect(redis: &Redis) -> Result<MultiplexedConnection> {
-    Ok(redis.client()?.get_multiplexed_async_connection().await?)
+    Ok(linkerd_mcp_test::redis::connect(&redis.client()?).await?)
 }
 
 async fn in_time<T>(what: &str, future: impl Future<Output = Result<T>>) -> Result<T> {

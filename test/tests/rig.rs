@@ -175,14 +175,14 @@ async fn the_recorded_mesh_has_pods_with_owners_addresses_and_proxies() {
 #[tokio::test]
 async fn redis_answers_and_wants_its_password() {
     let redis = Redis::start(Some("secret")).await.unwrap();
-    let mut connection = redis.client().unwrap().get_multiplexed_async_connection().await.unwrap();
+    let mut connection = linkerd_mcp_test::redis::connect(&redis.client().unwrap()).await.unwrap();
     let () = redis::cmd("SET").arg("key").arg("value").query_async(&mut connection).await.unwrap();
     let value: String = redis::cmd("GET").arg("key").query_async(&mut connection).await.unwrap();
     assert_eq!(value, "value");
 
     let stranger = redis::Client::open(format!("redis://{}", redis.address())).unwrap();
     let refused = async {
-        let mut connection = stranger.get_multiplexed_async_connection().await?;
+        let mut connection = linkerd_mcp_test::redis::connect(&stranger).await?;
         redis::cmd("GET").arg("key").query_async::<String>(&mut connection).await
     };
     assert!(refused.await.unwrap_err().to_string().contains("NOAUTH"));

@@ -39,7 +39,7 @@ async fn leader(redis: &Redis) -> String {
 }
 
 async fn leads(redis: &Redis) -> Option<String> {
-    let mut connection = redis.client().unwrap().get_multiplexed_async_connection().await.unwrap();
+    let mut connection = linkerd_mcp_test::redis::connect(&redis.client().unwrap()).await.unwrap();
     connection.get("mcp:leader").await.unwrap()
 }
 

@@ -72,7 +72,7 @@ async fn r41_a_plan_is_good_once_for_its_maker_in_its_time_and_to_the_bit() {
     }
 
     // Whoever can write to Redis puts another Server into the plan.
-    let mut connection = bench.redis.client().unwrap().get_multiplexed_async_connection().await.unwrap();
+    let mut connection = linkerd_mcp_test::redis::connect(&bench.redis.client().unwrap()).await.unwrap();
     let before: Vec<String> = bench.redis.run("KEYS mcp:plan:*").await.unwrap();
     let plan = bench.planned(THREE).await;
     let mut keys: Vec<String> = bench.redis.run("KEYS mcp:plan:*").await.unwrap();

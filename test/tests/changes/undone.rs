@@ -97,7 +97,7 @@ async fn a_change_whose_end_was_not_written_down_can_be_undone() {
     let applied = bench.applied(THREE).await;
     // As if the process had ended after its last write.
     let id = &applied.change_id;
-    let mut connection = bench.redis.client().unwrap().get_multiplexed_async_connection().await.unwrap();
+    let mut connection = linkerd_mcp_test::redis::connect(&bench.redis.client().unwrap()).await.unwrap();
     let keys = [format!("mcp:change:{id}"), format!("mcp:change:{id}:images")];
     for key in &keys {
         let text: String = redis::cmd("GET").arg(key).query_async(&mut connection).await.unwrap();

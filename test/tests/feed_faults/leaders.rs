@@ -50,7 +50,7 @@ impl Stale {
 
 async fn connect(redis: SocketAddr) -> MultiplexedConnection {
     let client = Client::open(format!("redis://{redis}")).unwrap();
-    client.get_multiplexed_async_connection().await.unwrap()
+    linkerd_mcp_test::redis::connect(&client).await.unwrap()
 }
 
 /// The control arm: what the leader of the past has to say is refused by the fence and changes nothing; said without

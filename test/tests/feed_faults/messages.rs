@@ -254,7 +254,7 @@ async fn r7_a_replica_that_redis_cuts_off_for_being_slow_loses_nothing() {
     let mut world = World::new().await;
     let address = world.redis.address();
     let client = world.redis.client().unwrap();
-    let mut redis = client.get_multiplexed_async_connection().await.unwrap();
+    let mut redis = linkerd_mcp_test::redis::connect(&client).await.unwrap();
     let mut set = redis::cmd("CONFIG");
     set.arg(&["SET", "client-output-buffer-limit", "pubsub 4mb 0 0"]);
     set.exec_async(&mut redis).await.unwrap();

@@ -37,7 +37,7 @@ impl Naive {
         let client = Client::open(format!("redis://{redis}")).unwrap();
         let mut pubsub = client.get_async_pubsub().await.unwrap();
         pubsub.subscribe(&[wire::DELTA, wire::METRICS]).await.unwrap();
-        let mut commands = client.get_multiplexed_async_connection().await.unwrap();
+        let mut commands = linkerd_mcp_test::redis::connect(&client).await.unwrap();
         let bytes = wait::until("there is a snapshot", SOON, async || {
             let bytes: Option<Vec<u8>> = commands.get(wire::SNAPSHOT).await.ok()?;
             bytes

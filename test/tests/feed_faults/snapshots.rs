@@ -40,7 +40,7 @@ impl Scene {
         let leader = world.controller_with("leader", world.redis.address(), LONG).await;
         let warm = world.replica(world.redis.address()).await;
         world.until_true(&warm).await;
-        let redis = world.redis.client().unwrap().get_multiplexed_async_connection().await.unwrap();
+        let redis = linkerd_mcp_test::redis::connect(&world.redis.client().unwrap()).await.unwrap();
         Self { world, leader, warm, redis }
     }
 
