@@ -407,14 +407,7 @@ impl Server {
 impl Authorization {
     /// True when a client's address makes no difference.
     pub fn is_for_every_address(&self) -> bool {
-        let all = |v6: bool| {
-            self.networks.iter().any(|network| {
-                network.net.prefix_len() == 0
-                    && network.except.is_empty()
-                    && network.net.addr().is_ipv6() == v6
-            })
-        };
-        all(false) && all(true)
+        has_every_address(&self.networks)
     }
 
     /// The networks as text; none when every address is let in.
@@ -456,6 +449,18 @@ impl Network {
     pub fn whole(net: IpNet) -> Self {
         Self { net, except: Vec::new() }
     }
+
+    /// True when it is all of IPv4, or all of IPv6. Exceptions of the other family take nothing away.
+    fn is_its_whole_family(&self) -> bool {
+        self.net.prefix_len() == 0 && !self.except.iter().any(|except| self.net.contains(except))
+    }
+}
+
+/// True when an address that is not known is in one of them all the same.
+pub(crate) fn has_every_address(networks: &[Network]) -> bool {
+    [false, true].into_iter().all(|v6| {
+        networks.iter().any(|network| network.net.addr().is_ipv6() == v6 && network.is_its_whole_family())
+    })
 }
 
 // === impl Clients ===

@@ -2,7 +2,7 @@
 
 use crate::{
     id::Text,
-    policy::answer::{Authentication, Authorization, Clients, Network},
+    policy::answer::{Authentication, Authorization, Clients, Network, has_every_address},
 };
 use serde::Serialize;
 use std::net::IpAddr;
@@ -83,16 +83,7 @@ impl Client {
                 let inside = networks.iter().any(|network| network.contains(address));
                 inside.then_some(()).ok_or(Refusal::Network)
             }
-            None => {
-                let all = |v6: bool| {
-                    networks.iter().any(|network| {
-                        network.net.prefix_len() == 0
-                            && network.except.is_empty()
-                            && network.net.addr().is_ipv6() == v6
-                    })
-                };
-                (all(false) && all(true)).then_some(()).ok_or(Refusal::AddressUnknown)
-            }
+            None => has_every_address(networks).then_some(()).ok_or(Refusal::AddressUnknown),
         }
     }
 }

@@ -120,3 +120,19 @@ fn exceptions_suffixes_and_missing_identities_are_minded() {
     assert!(!covers(&everyone, &who(&["spiffe://root/x"], &[])));
     assert!(!covers(&who(&[], &[&["x", "test"]]), &everyone));
 }
+
+#[test]
+fn an_exception_of_the_other_family_takes_nothing_away() {
+    let whole = |net: &str| Network::whole(net.parse().unwrap());
+    let vain = Network { except: vec!["::/0".parse().unwrap()], ..whole("0.0.0.0/0") };
+    let wide = mk_authorization(vec![whole("::/0"), vain.clone()], Authentication::Unauthenticated {});
+    let narrow =
+        mk_authorization(vec![whole("::/0"), whole("0.0.0.0/0")], Authentication::Unauthenticated {});
+    assert!(covers(&wide, &narrow));
+    for client in clients() {
+        assert!(lets_in(&narrow, &client) && lets_in(&wide, &client), "{client:?}");
+    }
+    let half = Network { except: vec!["10.0.0.0/8".parse().unwrap()], ..vain };
+    let narrow = mk_authorization(vec![whole("::/0"), half], Authentication::Unauthenticated {});
+    assert!(!lets_in(&narrow, &Client::unmeshed(None)));
+}
