@@ -37,3 +37,4 @@ pub mod redis;
 pub mod rig;
 pub mod rights;
 pub mod wait;
+pub mod web;

@@ -31,6 +31,7 @@ use linkerd_mcp_test::{
     rig::{self, Kubernetes},
     rights::{self, Place, Resource},
     wait,
+    web::{self, THREE},
 };
 use prometheus_client::registry::Registry;
 use serde_json::Value;
@@ -72,24 +73,10 @@ pub(crate) struct Bench {
 /// The chart has Roles in it.
 const LINKERD: &str = "{apiVersion: v1, kind: Namespace, metadata: {name: linkerd}}";
 
-/// A workload and who may do what: `editor`, `other` and `gone` have the chart's role editor and rights to the objects;
+/// Who may do what: `editor`, `other` and `gone` have the chart's role editor and rights to the objects;
 /// `clerk` has that role and no rights to the objects; `viewer` has the chart's role viewer, and rights to the objects, so
 /// that nothing but the role is in its way.
 const NAMESPACE: &str = "
-apiVersion: v1
-kind: Pod
-metadata:
-  name: web
-  namespace: NS
-  labels: {app: web, linkerd.io/control-plane-ns: linkerd}
-  annotations: {linkerd.io/proxy-version: edge-26.8.3}
-spec:
-  serviceAccountName: web
-  automountServiceAccountToken: false
-  containers:
-    - {name: web, image: 'example/web:1', ports: [{name: http, containerPort: 8080}]}
-    - {name: linkerd-proxy, image: 'example/proxy:1', ports: [{name: linkerd-proxy, containerPort: 4143}, {name: linkerd-admin, containerPort: 4191}]}
----
 apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
 metadata: {name: policies, namespace: NS}
@@ -113,26 +100,6 @@ kind: RoleBinding
 metadata: {name: viewers, namespace: NS}
 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: linkerd-OURS-viewer}
 subjects: [{kind: ServiceAccount, name: viewer, namespace: NS}]
-";
-
-/// A Server, an authentication, and the policy that joins them: what lets the namespace's own clients into `web`.
-pub(crate) const THREE: &str = "
-apiVersion: policy.linkerd.io/v1beta3
-kind: Server
-metadata: {name: web, labels: {app: web}}
-spec: {podSelector: {matchLabels: {app: web}}, port: 8080, proxyProtocol: HTTP/1}
----
-apiVersion: policy.linkerd.io/v1alpha1
-kind: AuthorizationPolicy
-metadata: {name: web}
-spec:
-  targetRef: {group: policy.linkerd.io, kind: Server, name: web}
-  requiredAuthenticationRefs: [{group: policy.linkerd.io, kind: MeshTLSAuthentication, name: clients}]
----
-apiVersion: policy.linkerd.io/v1alpha1
-kind: MeshTLSAuthentication
-metadata: {name: clients}
-spec: {identityRefs: [{kind: ServiceAccount, name: web}]}
 ";
 
 /// What lands when [`THREE`] does.
@@ -202,7 +169,7 @@ impl Bench {
         let Shared { kubernetes, redis, ours, .. } = shared().await;
         let admin = kubernetes.client().await.unwrap();
         let namespace = kubernetes.apiserver.namespace(name, &[]).await.unwrap();
-        let people = NAMESPACE.replace("NS", &namespace).replace("OURS", OURS);
+        let people = [web::POD, NAMESPACE].concat().replace("NS", &namespace).replace("OURS", OURS);
         mesh::apply(&admin, &people).await.unwrap();
         let ours = kubernetes.apiserver.client_of(ours).await.unwrap();
         let authority = Authority::new("mesh").unwrap();

@@ -1,10 +1,11 @@
 //! An editor's change lands, whichever listener it comes by, and whoever watches hears of it.
 
 use super::{
-    bench::{Bench, LANDED, LIMIT, THREE, told},
+    bench::{Bench, LANDED, LIMIT, told},
     caller::{Caller, POD, account, identity},
 };
 use linkerd_mcp_proto::v1;
+use linkerd_mcp_test::web::THREE;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_editors_plan_lands_and_is_seen_by_who_watched_before() {

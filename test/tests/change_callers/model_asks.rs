@@ -2,10 +2,11 @@
 //! another's session.
 
 use super::{
-    bench::{Bench, LANDED, THREE, told},
+    bench::{Bench, LANDED, told},
     lines,
     model::{Model, Session, With, noes, text, typed, word},
 };
+use linkerd_mcp_test::web::THREE;
 use serde_json::{Value, json};
 
 const UNDONE: [&str; 3] = [

@@ -1,7 +1,7 @@
 //! Who must not change anything: each is refused, and the API server's audit log has no write of any of them.
 
 use super::{
-    bench::{AUDIENCE, Bench, LANDED, LIMIT, THREE},
+    bench::{AUDIENCE, Bench, LANDED, LIMIT},
     caller::{Caller, OTHER_POD, POD, account, identity, token},
 };
 use k8s_openapi::api::{
@@ -11,6 +11,7 @@ use k8s_openapi::api::{
 use kube::{Api, api::PostParams};
 use linkerd_mcp_api::change;
 use linkerd_mcp_proto::v1;
+use linkerd_mcp_test::web::THREE;
 use linkerd_mcp_test::{
     certs::{self, Authority},
     wait,

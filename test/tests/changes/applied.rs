@@ -1,9 +1,10 @@
 //! What is planned and approved lands, and nothing else.
 
-use super::bench::{Bench, LIMIT, THREE, approval};
+use super::bench::{Bench, LIMIT, approval};
 use kube::{Api, api::ListParams};
 use linkerd_mcp_proto::v1;
 use linkerd_mcp_test::wait;
+use linkerd_mcp_test::web::THREE;
 
 fn actions(objects: &[v1::AppliedObject]) -> Vec<String> {
     objects.iter().map(|it| format!("{} {}", it.action, it.id)).collect()

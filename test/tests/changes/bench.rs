@@ -22,6 +22,7 @@ use linkerd_mcp_test::{
     redis::Redis,
     rig::{self, Kubernetes},
     wait,
+    web::{self, THREE},
 };
 use prometheus_client::registry::Registry;
 use serde_json::Value;
@@ -76,22 +77,8 @@ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: linkerd-
 subjects: [{kind: ServiceAccount, name: mcp-api, namespace: linkerd-mcp-changes}]
 ";
 
-/// A workload, an editor, a viewer, and a planner who may plan and write nothing.
+/// An editor, a viewer, and a planner who may plan and write nothing.
 const NAMESPACE: &str = "
-apiVersion: v1
-kind: Pod
-metadata:
-  name: web
-  namespace: NS
-  labels: {app: web, linkerd.io/control-plane-ns: linkerd}
-  annotations: {linkerd.io/proxy-version: edge-26.8.3}
-spec:
-  serviceAccountName: web
-  automountServiceAccountToken: false
-  containers:
-    - {name: web, image: 'example/web:1', ports: [{name: http, containerPort: 8080}]}
-    - {name: linkerd-proxy, image: 'example/proxy:1', ports: [{name: linkerd-proxy, containerPort: 4143}, {name: linkerd-admin, containerPort: 4191}]}
----
 apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
 metadata: {name: policies, namespace: NS}
@@ -128,26 +115,6 @@ kind: RoleBinding
 metadata: {name: force, namespace: NS}
 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: force}
 subjects: [{kind: ServiceAccount, name: chief, namespace: NS}]
-";
-
-/// An authentication, a Server and the policy that joins them: what lets the namespace's own clients into `web`.
-pub(crate) const THREE: &str = "
-apiVersion: policy.linkerd.io/v1beta3
-kind: Server
-metadata: {name: web, labels: {app: web}}
-spec: {podSelector: {matchLabels: {app: web}}, port: 8080, proxyProtocol: HTTP/1}
----
-apiVersion: policy.linkerd.io/v1alpha1
-kind: AuthorizationPolicy
-metadata: {name: web}
-spec:
-  targetRef: {group: policy.linkerd.io, kind: Server, name: web}
-  requiredAuthenticationRefs: [{group: policy.linkerd.io, kind: MeshTLSAuthentication, name: clients}]
----
-apiVersion: policy.linkerd.io/v1alpha1
-kind: MeshTLSAuthentication
-metadata: {name: clients}
-spec: {identityRefs: [{kind: ServiceAccount, name: web}]}
 ";
 
 /// The ACL user of Redis that the API is.
@@ -195,7 +162,7 @@ impl Bench {
         let Shared { kubernetes, redis, ours, .. } = shared().await;
         let admin = kubernetes.client().await.unwrap();
         let namespace = kubernetes.apiserver.namespace(name, &[]).await.unwrap();
-        mesh::apply(&admin, &NAMESPACE.replace("NS", &namespace)).await.unwrap();
+        mesh::apply(&admin, &[web::POD, NAMESPACE].concat().replace("NS", &namespace)).await.unwrap();
         let ours = kubernetes.apiserver.client_of(ours).await.unwrap();
         let replica = replica(redis).await;
         let bench = Self {

@@ -1,6 +1,6 @@
 //! A guard undoes its change when calls suffer, and only then. The cluster is real; the numbers are made up.
 
-use super::bench::{Bench, LIMIT, THREE, approval};
+use super::bench::{Bench, LIMIT, approval};
 use linkerd_mcp_api::{
     change::{Changes, Keep, Options, Refusal, metrics::ChangeMetrics},
     feed::memory::{MemoryPublisher, memory_feed},
@@ -16,6 +16,7 @@ use linkerd_mcp_graph::{
 };
 use linkerd_mcp_proto::v1;
 use linkerd_mcp_test::wait;
+use linkerd_mcp_test::web::THREE;
 use prometheus_client::registry::Registry;
 use std::sync::Arc;
 

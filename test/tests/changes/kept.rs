@@ -1,12 +1,13 @@
 //! Where plans and changes are kept: any replica goes on, and without the store nothing is written.
 
-use super::bench::{Bench, THREE, USER, approval};
+use super::bench::{Bench, USER, approval};
 use linkerd_mcp_api::{
     change::{Keep, Options, Refusal},
     feed::redis::RedisServer,
 };
 use linkerd_mcp_proto::v1;
 use linkerd_mcp_test::proxy::{Behaviour, Proxy};
+use linkerd_mcp_test::web::THREE;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_plan_of_one_replica_is_applied_by_another_and_undone_by_a_third() {

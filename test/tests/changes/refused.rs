@@ -1,12 +1,13 @@
 //! What must not land: nothing is written, and the API server's audit log is asked.
 
-use super::bench::{Bench, LIMIT, THREE, approval};
+use super::bench::{Bench, LIMIT, approval};
 use linkerd_mcp_api::{
     caller::{Principal, Proof},
     change::Refusal,
 };
 use linkerd_mcp_proto::v1;
 use linkerd_mcp_test::wait;
+use linkerd_mcp_test::web::THREE;
 use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,9 +1,9 @@
 //! The same over gRPC and HTTP: what is too large is refused before it is read, and without a cluster nothing is applied.
 
-use super::bench::THREE;
 use linkerd_mcp_api::{Api, Config, feed::memory::memory_feed};
 use linkerd_mcp_graph::{feed::Publisher as _, metrics::Metrics, model::Graph};
 use linkerd_mcp_proto::v1::{self, mesh_context_client::MeshContextClient};
+use linkerd_mcp_test::web::THREE;
 use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 use std::{net::SocketAddr, sync::Arc};

@@ -1,8 +1,9 @@
 //! What was there before is put back, if nobody has changed it since.
 
-use super::bench::{Bench, THREE};
+use super::bench::Bench;
 use linkerd_mcp_api::change::Refusal;
 use linkerd_mcp_proto::v1;
+use linkerd_mcp_test::web::THREE;
 use serde_json::json;
 
 fn labels(object: &kube::api::DynamicObject) -> serde_json::Value {
