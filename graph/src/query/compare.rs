@@ -287,9 +287,10 @@ const TLS_NO: u16 = 2;
 const WHOLE: f64 = 60_000.0;
 /// The least number that is told from zero.
 const LEAST: f64 = 1e-4;
-/// Each step of the logarithmic scales is by so much: 65,533 steps reach 10^10, and 16,381 coarser ones as far.
+/// Each step of the logarithmic scales is by so much: 65,533 steps reach 10^10, and 16,381 coarser ones as far. Half a step is
+/// what a number may be off by; of both it is less than a thousandth.
 const STEP: f64 = 0.000_5;
-const COARSE: f64 = 0.002;
+const COARSE: f64 = 0.001_99;
 
 impl Row {
     fn of(numbers: Numbers, tls: &Tls) -> Self {
