@@ -3,8 +3,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a failing helper fails the test")]
 
+use kube::api::DynamicObject;
 use linkerd_mcp_test::{
-    fixtures,
+    mesh,
     ours::{self, Api, Controller, ControllerOptions},
     prometheus::Options,
     rig::Rig,
@@ -68,6 +69,16 @@ struct Line {
     _controller: Controller,
     api: Api,
     manifests: String,
+    _folder: tempfile::TempDir,
+}
+
+/// What the API server has of the mesh, as manifests. When it made each object is among it: routes come in that order, and
+/// the second may change between two of them.
+fn written(objects: &[DynamicObject]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let documents: Vec<String> = objects.iter().map(|it| serde_yaml::to_string(it).unwrap()).collect();
+    std::fs::write(folder.path().join("mesh.yaml"), documents.join("---\n")).unwrap();
+    folder
 }
 
 async fn start() -> Line {
@@ -88,8 +99,11 @@ async fn start() -> Line {
     })
     .await
     .unwrap();
-    let manifests = fixtures::dir().join("mesh").to_string_lossy().into_owned();
-    Line { _rig: rig, _controller: controller, api, manifests }
+    // It has them already, and answers with what it has.
+    let objects = mesh::apply_recorded(&rig.kubernetes.client().await.unwrap()).await.unwrap();
+    let folder = written(&objects);
+    let manifests = folder.path().to_string_lossy().into_owned();
+    Line { _rig: rig, _controller: controller, api, manifests, _folder: folder }
 }
 
 /// Exit code and answer.
