@@ -49,15 +49,19 @@ fn impact() -> Impact {
             rps: Some(2.0),
         }],
         unknown_count: 2,
-        gained: vec![ImpactPermission {
-            from: "shop/deployment/admin".into(),
-            workload: "shop/deployment/cart".into(),
-            port: 8080,
-        }],
-        gained_count: 1,
-        lost: Vec::new(),
-        lost_count: 7,
+        gained: vec![
+            permission("shop/deployment/admin", "shop/deployment/cart"),
+            permission("shop/deployment/admin", "shop/deployment/web"),
+            permission("every other client of the mesh", "shop/deployment/cart"),
+        ],
+        gained_count: 4,
+        lost: vec![permission("shop/deployment/old", "shop/deployment/cart")],
+        lost_count: 8,
     }
+}
+
+fn permission(from: &str, workload: &str) -> ImpactPermission {
+    ImpactPermission { from: from.into(), workload: workload.into(), port: 8080 }
 }
 
 /// A change that may be applied.

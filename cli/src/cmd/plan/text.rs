@@ -69,13 +69,8 @@ fn impact(impact: &Impact) -> String {
             out.push_str(&format!("{from} would be denied: {}\n", clean_line(&reason.text)));
         }
     }
-    out.push_str(&permissions("could call", "and cannot now", &impact.gained, impact.gained_count));
-    out.push_str(&permissions(
-        "could no longer call",
-        "and is not seen calling",
-        &impact.lost,
-        impact.lost_count,
-    ));
+    out.push_str(&permissions(&GAINED, &impact.gained, impact.gained_count));
+    out.push_str(&permissions(&LOST, &impact.lost, impact.lost_count));
     for unknown in &impact.unknown {
         let rps = unknown.rps.map(|rps| format!(" ({} rps)", number::rate(Some(rps)))).unwrap_or_default();
         out.push_str(&format!(
@@ -118,18 +113,44 @@ fn row(becomes: &str, flow: &ImpactFlow) -> Vec<String> {
     ]
 }
 
-fn permissions(could: &str, and: &str, listed: &[ImpactPermission], count: u32) -> String {
-    let mut out = String::new();
+/// What is said of clients that gain or lose a permission, of one of them and of several.
+struct Becomes {
+    could: &'static str,
+    one: &'static str,
+    several: &'static str,
+}
+
+const GAINED: Becomes = Becomes { could: "could call", one: "and cannot now", several: "and cannot now" };
+const LOST: Becomes = Becomes {
+    could: "could no longer call",
+    one: "and is not seen calling",
+    several: "and are not seen calling",
+};
+
+/// The clients of each port together: who opens a port opens it to many.
+fn permissions(Becomes { could, one, several }: &Becomes, listed: &[ImpactPermission], count: u32) -> String {
+    let mut ports: Vec<(String, Vec<String>)> = Vec::new();
     for it in listed {
-        out.push_str(&format!(
-            "{} {could} {}, {and}\n",
-            client(&it.from, ""),
-            port(&it.workload, it.port, "")
-        ));
+        let (to, from) = (port(&it.workload, it.port, ""), client(&it.from, ""));
+        match ports.iter_mut().find(|(known, _)| *known == to) {
+            Some((_, clients)) => clients.push(from),
+            None => ports.push((to, vec![from])),
+        }
     }
-    let left = usize::try_from(count).unwrap_or(usize::MAX).saturating_sub(listed.len());
-    if left > 0 {
-        out.push_str(&format!("{left} more {could} something, {and}\n"));
+    let mut out = String::new();
+    for (to, clients) in ports {
+        match &*clients {
+            [from] => out.push_str(&format!("{from} {could} {to}, {one}\n")),
+            clients => {
+                out.push_str(&format!("these {could} {to}, {several}:\n"));
+                clients.iter().for_each(|from| out.push_str(&format!("  {from}\n")));
+            }
+        }
+    }
+    match usize::try_from(count).unwrap_or(usize::MAX).saturating_sub(listed.len()) {
+        0 => {}
+        1 => out.push_str(&format!("1 more {could} something, {one}\n")),
+        left => out.push_str(&format!("{left} more {could} something, {several}\n")),
     }
     out
 }
