@@ -24,9 +24,6 @@ use output::text::clean_line;
 use std::{io::IsTerminal, process::ExitCode};
 use tracing_subscriber::EnvFilter;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Every log filter of ours is read from here.
 const LOG_VARIABLE: &str = "LINKERD_MCP_LOG";
 

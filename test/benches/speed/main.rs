@@ -22,9 +22,6 @@ mod wire;
 
 use measure::Table;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Name, and what it measures.
 type Section = (&'static str, fn(&mut Table));
 
